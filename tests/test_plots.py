@@ -1,5 +1,8 @@
 """The figure helpers draw what they are given, and refuse what does not fit."""
 
+import base64
+import struct
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -21,12 +24,19 @@ def ax():
 
 
 def test_show_stores_caption_and_alt_and_closes(monkeypatch):
-    seen = {}
-    monkeypatch.setattr(plots, "display", lambda fig, metadata: seen.update(metadata))
+    shown = []
+    monkeypatch.setattr(
+        plots, "display", lambda *data, **more: shown.append((data, more))
+    )
+    plots.use_style()
     fig, _ = plt.subplots()
-    lu.show(fig, caption="A caption that says it.", alt="An empty pair of axes.")
-    assert seen["image/png"]["alt"] == "An empty pair of axes."
-    assert seen["image/png"]["caption"] == "A caption that says it."
+    words = {"caption": "A caption that says it.", "alt": "An empty pair of axes."}
+    lu.show(fig, **words)
+    ((data,), more) = shown[0]
+    assert more["metadata"]["image/png"] == words
+    assert data["text/plain"] == words["alt"]
+    width = struct.unpack(">I", base64.b64decode(data["image/png"])[16:20])[0]
+    assert width == 704  # 6.4 inches at 110 dots: not cropped to its content
     assert not plt.fignum_exists(fig.number)
 
 
