@@ -61,7 +61,8 @@ def measure(name, entry, root=ROOT):
         record = Path(folder) / "record.jsonl"
         environment = kernel_environment(LEPTON_RECORD=str(record))
         if "LEPTON_DATA" in os.environ:
-            environment["LEPTON_DATA"] = os.environ["LEPTON_DATA"]
+            # A kernel starts in its chapter's folder.
+            environment["LEPTON_DATA"] = os.path.abspath(os.environ["LEPTON_DATA"])
         with Meter() as meter:
             start(source, entry["parameters"], environment)
         metrics = read_record(record)
