@@ -121,20 +121,32 @@ def make_figure(renderer, image, caption, data):
 
 
 def number_chapters_by_file():
-    """Number a chapter by its file, ``03_article_cnn`` -> 3.
+    """Number a chapter by its file, ``03_article_cnn`` -> 3, while others are missing.
 
-    Sphinx counts the pages that exist, which differs while a part has gaps.
+    Sphinx counts the pages that exist. And where two parts have a chapter 3, their
+    figures and equations share one count; here each chapter counts its own.
     """
-    count = TocTreeCollectorWithStyles.assign_section_numbers
+    count_sections = TocTreeCollectorWithStyles.assign_section_numbers
+    count_figures = TocTreeCollectorWithStyles.assign_figure_numbers
 
-    def assign(self, env):
-        rewrite = count(self, env)
+    def assign_sections(self, env):
+        rewrite = count_sections(self, env)
         for docname, numbers in env.toc_secnumbers.items():
             if match := re.fullmatch(r"chapters/\w+/(\d\d)_\w+", docname):
                 renumber(env, docname, numbers, int(match[1]))
         return rewrite
 
-    TocTreeCollectorWithStyles.assign_section_numbers = assign
+    def assign_figures(self, env):
+        rewrite = count_figures(self, env)
+        for kinds in env.toc_fignumbers.values():
+            for numbers in kinds.values():
+                ordered = sorted(numbers.items(), key=lambda item: item[1])
+                for place, (anchor, number) in enumerate(ordered, 1):
+                    numbers[anchor] = (*number[:-1], place)
+        return rewrite
+
+    TocTreeCollectorWithStyles.assign_section_numbers = assign_sections
+    TocTreeCollectorWithStyles.assign_figure_numbers = assign_figures
 
 
 def renumber(env, docname, numbers, chapter):
