@@ -17,7 +17,7 @@ define step
 endef
 
 .PHONY: help book test lab serve benchmarks status pdf zip colab format clean \
-	lint unit structure chapters render browser
+	lint lock unit structure chapters render browser
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -38,7 +38,7 @@ lint: .venv/all-installed
 	$(call step,ruff,$(BIN)/ruff check . && $(BIN)/ruff format --check .,run 'make format' and look at what it could not mend)
 
 unit: .venv/all-installed
-	$(call step,unit tests,$(BIN)/python -m pytest -q tests --ignore=tests/test_book.py,run the one that failed: $(BIN)/python -m pytest tests/FILE.py -k NAME)
+	$(call step,unit tests,$(BIN)/python -m pytest -q tests --ignore=tests/test_book.py --ignore=tests/test_publish.py,run the one that failed: $(BIN)/python -m pytest tests/FILE.py -k NAME)
 
 structure: .venv/all-installed
 	$(call step,notebook structure,$(BIN)/python tools/notebooks.py check $(filter-out chapters,$(ONLY)),each line above names the cell and the remedy)
@@ -50,7 +50,7 @@ render: .venv/all-installed
 	$(call step,build,$(BUILD),read the WARNING lines above: each names a file and a line)
 
 browser: render
-	$(call step,the built book in a browser,$(BIN)/python -m pytest -q -rs tests/test_book.py,open the page named above from $(PAGES))
+	$(call step,the built book in a browser,$(BIN)/python -m pytest -q -rs tests/test_book.py tests/test_publish.py,open the page named above from $(PAGES))
 
 lab: .venv/all-installed  ## open JupyterLab on the chapters
 	$(BIN)/jupyter lab chapters
@@ -64,11 +64,22 @@ benchmarks: .venv/all-installed  ## measure what benchmarks/runs.toml lists
 status: .venv/all-installed  ## measure run time and memory of every chapter
 	$(BIN)/python tools/notebooks.py status
 
+zip: book .venv/all-installed  ## pack book, notebooks, data and wheel for a USB stick
+	$(BIN)/python tools/publish.py zip
+
+pdf: .venv/all-installed  ## print the whole book (needs Chromium)
+	$(BIN)/python tools/publish.py pdf
+
 colab: .venv/all-installed  ## run two chapters with the versions Colab has
 	$(call step,chapters with the versions of Colab,$(BIN)/python tools/colab.py,the cell named above needs to run with those versions too)
 
 format: .venv/all-installed  ## format and lint with what ruff can mend itself
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lock: .venv/all-installed  ## pin the newest allowed versions (then re-execute every chapter)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header \
+		--no-annotate --all-extras --group all --output-file requirements.txt pyproject.toml
 
 clean:  ## remove what was built (keeps .venv)
 	rm -rf _build build dist *.egg-info
