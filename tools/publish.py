@@ -43,19 +43,22 @@ and install there with:
 Public data sets: put their folders beside this file and set LEPTON_DATA to this folder.
 """
 
-# What paper needs: A4, no navigation, every solution open, long lines wrapped.
+# What paper needs: no navigation (removed, since hidden headings become bookmarks),
+# every solution open, long lines wrapped, code in one piece.
+NAVIGATION = (
+    ".bd-sidebar-primary, .bd-sidebar-secondary, .bd-header, .bd-header-article, "
+    ".header-article, .prev-next-footer, .headerlink, .copybtn, .toggle-button, "
+    ".bd-footer, .bd-footer-content, #pst-skip-link, #jb-print-toc, dialog"
+)
 PRINT_STYLE = """
 @page { size: A4; }
 html { font-size: 62.5%; }
-.bd-sidebar-primary, .bd-sidebar-secondary, .bd-header, .bd-header-article,
-.header-article, .prev-next-footer, .headerlink, .copybtn, .toggle-button,
-.bd-footer, .bd-footer-content, #pst-skip-link { display: none !important; }
 .bd-container, .bd-container__inner, .bd-main, .bd-content, .bd-article-container {
   display: block !important; max-width: none !important; width: 100% !important;
   margin: 0 !important; padding: 0 !important; overflow: visible !important; }
 h1 { break-before: page; }
 h1, h2, h3 { break-after: avoid; }
-figure, img, table, .admonition-title { break-inside: avoid; }
+div.cell_input, figure, img, table, .admonition-title { break-inside: avoid; }
 img { max-width: 100% !important; }
 pre, code { white-space: pre-wrap !important; overflow-wrap: anywhere; }
 .cell_output pre, .cell_input pre { font-size: 0.85em; }
@@ -64,7 +67,8 @@ mjx-container { overflow: visible !important; }
 """
 
 PREPARE = """
-async (style) => {
+async ([navigation, style]) => {
+  document.querySelectorAll(navigation).forEach((e) => e.remove());
   document.documentElement.dataset.theme = 'light';
   document.documentElement.dataset.mode = 'light';
   if (window.MathJax?.startup) await MathJax.startup.promise;
@@ -166,7 +170,7 @@ def make_pdf(output):
         )
         page.goto(source.as_uri(), wait_until="networkidle")
         page.emulate_media(media="print")
-        page.evaluate(PREPARE, PRINT_STYLE)
+        page.evaluate(PREPARE, [NAVIGATION, PRINT_STYLE])
         clipped = page.evaluate(CLIPPED)
         if clipped:
             sys.exit("wider than the page:\n" + "\n".join(clipped))
