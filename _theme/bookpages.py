@@ -107,7 +107,7 @@ def frame_promise(app, doctree):
 def find_opening(doctree, words):
     """Find the paragraph that opens with these emphasized words."""
     for paragraph in doctree.findall(nodes.paragraph):
-        start = paragraph.children[0] if paragraph.children else None
+        start = next((node for node in paragraph.children if node.astext()), None)
         emphasized = isinstance(start, (nodes.emphasis, nodes.strong))
         if emphasized and start.astext().lower().startswith(words):
             return paragraph

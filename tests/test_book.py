@@ -83,9 +83,6 @@ def test_page(browser, site, name, scheme):
                 checks.formula_faults,
                 checks.diagram_faults,
                 checks.width_faults,
-                checks.accessibility_faults
-                if scheme == "light"
-                else checks.color_faults,
             ):
                 faults[f"{check.__name__}, {width} px"] = check(visit)
         faults["weight"] = checks.weight_faults(visit, BOOK, site)
@@ -95,6 +92,13 @@ def test_page(browser, site, name, scheme):
             checks.console_faults,
         ):
             faults[check.__name__] = check(visit)
+        checks.thin_out(visit)
+        for width in (PHONE, DESKTOP):
+            visit.dress(width=width)
+            check = (
+                checks.color_faults if scheme == "dark" else checks.accessibility_faults
+            )
+            faults[f"{check.__name__}, {width} px"] = check(visit)
     found = [f"{name}: {fault}" for name in faults for fault in faults[name]]
     assert not found, "\n".join(found)
 

@@ -159,3 +159,18 @@ def test_heavy_page_is_found(faults, site, monkeypatch):
     assert faults(lambda v: checks.weight_faults(v, folder, address), FAULTLESS)
     monkeypatch.setattr(checks, "HEAVY", 1_600_000)
     assert not faults(lambda v: checks.weight_faults(v, folder, address), FAULTLESS)
+
+
+def test_fault_of_a_thinned_page_is_found(faults):
+    code = '<span class="k">def</span> ' * 50 + '<span class="c"># a note</span>'
+    body = f'<div class="highlight"><pre tabindex="0">{code}</pre></div>'
+    head = "<style>.highlight .c { color: #aaa; }</style>"
+
+    def tokens_and_faults(visit):
+        checks.thin_out(visit)
+        tokens = visit.page.query_selector_all(".highlight span")
+        return len(tokens), checks.accessibility_faults(visit)
+
+    tokens, found = faults(tokens_and_faults, body, head)
+    assert tokens == 4
+    assert [fault.split(":")[0] for fault in found] == ["color-contrast"]
