@@ -62,12 +62,13 @@ def load_on_demand(app, pagename, templatename, context, doctree):
 
 
 def finish_pages(app, exception):
-    """Drop what the theme adds and no page needs, 5 MB in all; mend a role.
+    """Drop what the theme adds and no page needs, 5 MB in all; mend two details.
 
     ``fontawesome.js`` (1.5 MB on every page) draws the icons that the web font draws as
     well; the search index belongs to the search page alone, as the book has no
     search-as-you-type; source maps and templates are for the theme's developers.
-    Sphinx gives references a role that is deprecated and unfit for items of a list.
+    Sphinx gives references a role that is deprecated and unfit for items of a list, and
+    the empty corner of a table the tag of a header, which screen readers announce.
     """
     if exception or app.builder.format != "html":
         return
@@ -78,6 +79,7 @@ def finish_pages(app, exception):
         text = page.read_text(encoding="utf8")
         mended = re.sub(rf"\s*<script[^>]*(?:{names})[^>]*></script>", "", text)
         mended = mended.replace('role="doc-biblioentry"', 'role="listitem"')
+        mended = re.sub(r'<th class="head[^>]*><p></p></th>', "<td></td>", mended)
         if mended != text:
             page.write_text(mended, encoding="utf8")
     static = Path(app.outdir, "_static")

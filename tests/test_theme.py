@@ -29,6 +29,10 @@ What does it ask?
 
 ## A section
 
+| | a |
+|---|---|
+| b | 1 |
+
 $$ x^2 $$ (eq-square)
 
 :::{exercise-start} Square
@@ -150,6 +154,12 @@ def test_figure_carries_its_words(pages):
 def test_image_without_words_stays_an_image(pages):
     assert pages["03_chapter"].count("<figure") == 1
     assert len(re.findall(r"<img[^>]*_images/", pages["03_chapter"])) == 2
+
+
+def test_corner_of_a_table_is_no_header(pages):
+    table = re.search(r"<table.*?</table>", pages["03_chapter"], re.S)[0]
+    assert table.count("<th ") == 1
+    assert "<td></td>" in table
 
 
 def test_promise_is_framed(pages):
