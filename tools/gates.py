@@ -60,13 +60,6 @@ UNSTABLE = {
     r"|python|jax|torch)\W{0,3}(version\W{0,3})?v?\d+\.\d+\.\d+"
     r"|\bversion\W{0,3}\d+\.\d+",
 }
-# Words of a workplace, not of the book; the parts where they are terms of the field.
-WORDS = {
-    r"\bsessions?\b": {"recommenders", "workflow", "language"},
-    r"\bagents?\b": {"language", "outlook", "applications"},
-    r"pypi\.org|pythonhosted\.org|registry\.npmjs\.org|--index-url": set(),
-    PATHS: {},
-}
 
 
 def check(paths, root=ROOT):
@@ -153,14 +146,12 @@ def known_tags(nb, part):
             yield number, wrong, "remove the tag, or the cell"
 
 
-def words(nb, part):
-    """Look for paths and words of the workplace in prose and code."""
+def machine_paths(nb, part):
+    """Look for paths of one machine in prose and code."""
     for number, cell in enumerate(nb.cells, 1):
-        for pattern, parts in WORDS.items():
-            match = re.search(pattern, cell.source, re.IGNORECASE)
-            if match and part not in parts:
-                wrong = f"{match[0]!r} does not belong into the book"
-                yield number, wrong, "say it without"
+        if match := re.search(PATHS, cell.source):
+            wrong = f"{match[0]!r} is a path of one machine"
+            yield number, wrong, "name the file from the repository's folder"
 
 
 # ---------------------------------------------------------------- outputs
@@ -370,7 +361,7 @@ GATES = [
     executed,
     short_cells,
     known_tags,
-    words,
+    machine_paths,
     outputs,
     figures,
     drawn_images,
