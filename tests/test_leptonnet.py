@@ -1,5 +1,7 @@
 """LeptonNet: every rule against differences, whole layers against Keras."""
 
+import ast
+import inspect
 import io
 import zipfile
 
@@ -627,3 +629,22 @@ def test_bad_shapes_and_values_are_named(call, named):
 def test_power_of_a_tensor_is_refused():
     with pytest.raises(TypeError):
         tensor(2) ** tensor(2)
+
+
+def test_module_stays_small_and_needs_numpy_only():
+    source = inspect.getsource(ln)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    lines, modules = set(), set()
+    for number, line in enumerate(source.splitlines(), start=1):
+        if line.strip() and not line.strip().startswith("#"):
+            lines.add(number)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, documented) and ast.get_docstring(node):
+            text = node.body[0]
+            lines -= set(range(text.lineno, text.end_lineno + 1))
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            modules.add(node.module)
+    assert len(lines) <= 300
+    assert modules == {"contextlib", "functools", "numpy", "numpy.lib.stride_tricks"}
