@@ -24,7 +24,7 @@ def load_publish():
 
 def publish(what, output):
     command = [sys.executable, str(PUBLISH), what, "--output", str(output)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture(scope="module")
