@@ -1,6 +1,10 @@
 """A progress line that nbval can compare."""
 
+import time
+
 import keras
+
+INTERVAL = 0.2  # s between two lines: sending each step's costs more than a small step
 
 
 class Progress(keras.callbacks.Callback):
@@ -10,12 +14,17 @@ class Progress(keras.callbacks.Callback):
     show it moving, and what stays in the stored output is the same in every run.
     """
 
+    _shown = float("-inf")  # when a line was last sent, in seconds
+
     def on_epoch_begin(self, epoch, logs=None):
         """Remember the epoch for the line."""
         self._epoch = epoch + 1
 
     def on_train_batch_end(self, batch, logs=None):
-        """Rewrite the line."""
+        """Rewrite the line, a few times a second."""
+        if time.monotonic() - self._shown < INTERVAL:
+            return
+        self._shown = time.monotonic()
         epochs, steps = self.params["epochs"], self.params["steps"]
         figures = "  ".join(
             f"{name} {value:.3f}" for name, value in (logs or {}).items()

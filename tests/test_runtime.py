@@ -77,7 +77,8 @@ def test_record_refuses_what_is_not_a_number(value):
         lu.record(iou=value)
 
 
-def test_progress_leaves_one_line_without_numbers_of_training(capsys):
+def test_progress_leaves_one_line_without_numbers_of_training(capsys, monkeypatch):
+    monkeypatch.setattr("lepton_utils.progress.INTERVAL", 0)
     progress = lu.Progress()
     progress.set_params({"epochs": 2, "steps": 3})
     for epoch in range(2):
@@ -88,6 +89,15 @@ def test_progress_leaves_one_line_without_numbers_of_training(capsys):
     shown = capsys.readouterr().out.split("\r")
     assert any("epoch 2/2  step 3/3  loss 0.250" in line for line in shown)
     assert shown[-1] == "trained: epochs 2, steps per epoch 3\n"
+
+
+def test_progress_does_not_send_every_step(capsys):
+    progress = lu.Progress()
+    progress.set_params({"epochs": 1, "steps": 1000})
+    progress.on_epoch_begin(0)
+    for batch in range(1000):
+        progress.on_train_batch_end(batch, {"loss": 0.25})
+    assert capsys.readouterr().out.count("\r") < 100
 
 
 def test_unknown_name_raises_attribute_error():
