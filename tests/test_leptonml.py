@@ -1,0 +1,223 @@
+"""LeptonML: every model against an independent truth."""
+
+import ast
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics.pairwise import cosine_similarity
+
+from lepton_utils import leptonml as ml
+
+few = settings(max_examples=20, deadline=None, derandomize=True)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def shop(seed=0, users=40, items=25, density=0.2):
+    """Random counts 1-3, CSR; the last item and the last user stay empty."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(1, 4, (users, items)) * (rng.random((users, items)) < density)
+    counts[-1] = counts[:, -1] = 0
+    return sparse.csr_array(counts.astype(float))
+
+
+# ---- the module
+
+
+def code_lines(source):
+    """Count lines that are neither empty nor comment nor docstring."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    texts = source.splitlines()
+    lines = {
+        number
+        for number, line in enumerate(texts, start=1)
+        if line.strip() and not line.strip().startswith("#")
+    }
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, documented) and ast.get_docstring(node):
+            lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return len(lines)
+
+
+def test_module_stays_small():
+    assert code_lines(inspect.getsource(ml)) <= 300
+
+
+@pytest.mark.parametrize("model", [ml.ItemNeighbors(3, 1.0), ml.EASE(2.0)])
+def test_models_follow_scikit_learn(model):
+    copy = clone(model)
+    assert copy is not model and copy.get_params() == model.get_params()
+    assert repr(copy) == repr(model)
+    assert copy.fit(shop()) is copy
+    with pytest.raises(ValueError, match="'nonsense'"):
+        copy.set_params(nonsense=1)
+
+
+@pytest.mark.parametrize("model", [ml.ItemNeighbors(), ml.EASE()])
+def test_not_fitted_is_said(model):
+    for call in (lambda: model.predict([0]), lambda: model.explain(0, 0)):
+        with pytest.raises(ml.NotFittedError, match="call fit first"):
+            call()
+    assert issubclass(ml.NotFittedError, NotFittedError.__bases__)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: ml.EASE(0).fit(shop()), "l2 is 0; expected a number > 0"),
+        (lambda: ml.EASE(float("nan")).fit(shop()), "l2 is nan"),
+        (lambda: ml.EASE("1").fit(shop()), "l2 is '1'"),
+        (lambda: ml.ItemNeighbors(0).fit(shop()), "num_neighbors is 0.*integer >= 1"),
+        (lambda: ml.ItemNeighbors(2.5).fit(shop()), "num_neighbors is 2.5"),
+        (lambda: ml.ItemNeighbors(True).fit(shop()), "num_neighbors is True"),
+        (lambda: ml.ItemNeighbors(3, -1).fit(shop()), "shrinkage is -1"),
+        (lambda: ml.ItemNeighbors(similarity="l2").fit(shop()), "similarity is 'l2'"),
+        (lambda: ml.ItemNeighbors(by="row").fit(shop()), "by is 'row'"),
+        (lambda: ml.EASE().fit(shop().toarray()), r"ndarray, shape \(40, 25\)"),
+        (lambda: ml.EASE().fit(-shop()), "negatives"),
+        (lambda: ml.EASE().fit(shop() * np.nan), "NaN"),
+        (lambda: ml.EASE().fit(shop() * 1j), "complex128"),
+        (lambda: ml.EASE().fit(sparse.csr_array((0, 3))), r"\(0, 3\)"),
+        (lambda: ml.EASE().fit(shop()).predict([40]), "users run from 40 to 40"),
+        (lambda: ml.EASE().fit(shop()).predict([-1]), "0 <= number < 40"),
+        (lambda: ml.EASE().fit(shop()).predict([0.5]), "float64; expected integers"),
+        (lambda: ml.EASE().fit(shop()).predict(3), r"users has shape \(\)"),
+        (lambda: ml.EASE().fit(shop()).explain(0, 25), "item run from 25"),
+        (
+            lambda: ml.check_indices("pairs", [[0, 1, 2]], None, 2),
+            r"\(1, 3\).*\(n, 2\)",
+        ),
+        (lambda: ml.check_indices("pairs", [[0, 9]], (5, 8), 2), "pairs run"),
+    ],
+)
+def test_bad_input_is_named(call, named):
+    with pytest.raises(ValueError, match=named):
+        call()
+
+
+def test_fit_leaves_its_input_alone():
+    x = shop().tocoo()
+    x = sparse.coo_matrix(
+        (np.r_[x.data, 0, 1], (np.r_[x.row, 3, 0], np.r_[x.col, 3, 0]))
+    )
+    before = x.toarray().copy()
+    ml.ItemNeighbors(3).fit(x)
+    assert x.nnz == shop().nnz + 2 and (x.toarray() == before).all()
+
+
+# ---- neighbors
+
+
+def naive_scores(x, k, shrinkage, pearson, by):
+    """Compute the scores with loops, from the definition."""
+    vectors = x.T if by == "item" else x
+    n = len(vectors)
+    s = np.zeros((n, n))
+    for i in range(n):
+        for j in range(n):
+            a, b = vectors[i], vectors[j]
+            common = np.sum((a > 0) & (b > 0))
+            if pearson:
+                a, b = a - a.mean(), b - b.mean()
+            lengths = np.linalg.norm(a) * np.linalg.norm(b)
+            if i != j and lengths > 1e-12:
+                s[i, j] = a @ b / lengths * common / max(common + shrinkage, 1e-300)
+    for row in s:
+        row[np.argsort(-np.round(row, 12), kind="stable")[k:]] = 0
+        row[row < 0] = 0
+    return x @ s.T if by == "item" else s @ x
+
+
+@pytest.mark.parametrize("by", ["item", "user"])
+@pytest.mark.parametrize("similarity", ["cosine", "pearson"])
+@few
+@given(seed=seeds, k=st.integers(1, 50), shrinkage=st.sampled_from([0.5, 20.0]))
+def test_neighbors_follow_the_definition(by, similarity, seed, k, shrinkage):
+    x = sparse.csr_array(np.random.default_rng(seed).random((12, 9)) ** 4)
+    x.data[x.data < 0.05] = 0
+    model = ml.ItemNeighbors(k, shrinkage, similarity, by).fit(x)
+    truth = naive_scores(x.toarray(), k, shrinkage, similarity == "pearson", by)
+    np.testing.assert_allclose(model.predict(range(12)), truth, atol=1e-9)
+
+
+def test_similarities_equal_scikit_learn_and_numpy():
+    x = shop()
+    everything = slice(0, x.shape[1])
+    rows = x.T.tocsr()
+    cosine = ml.similarity_rows(rows, everything, "cosine", 0)
+    np.testing.assert_allclose(cosine, cosine_similarity(x.T), atol=1e-12)
+    pearson = ml.similarity_rows(rows, everything, "pearson", 0)[:-1, :-1]
+    truth = np.corrcoef(x.toarray()[:, :-1], rowvar=False)
+    np.testing.assert_allclose(pearson, truth, atol=1e-12)
+
+
+def test_blocks_change_nothing(monkeypatch):
+    whole = ml.ItemNeighbors(4, 2.0).fit(shop()).similarity_.toarray()
+    monkeypatch.setattr(ml.ItemNeighbors, "block_rows", 7)
+    assert (ml.ItemNeighbors(4, 2.0).fit(shop()).similarity_.toarray() == whole).all()
+
+
+@few
+@given(seed=seeds, k=st.integers(1, 12))
+def test_keep_largest_keeps_the_first_of_ties(seed, k):
+    block = np.random.default_rng(seed).integers(-1, 4, (5, 10)) / 1.0
+    kept = ml.keep_largest(block, k).toarray()
+    for row, result in zip(block, kept, strict=True):
+        best = np.argsort(-row, kind="stable")[:k]
+        truth = np.zeros(10)
+        truth[best] = np.maximum(row[best], 0)
+        assert (result == truth).all()
+
+
+# ---- EASE
+
+
+def test_ease_solves_each_column_as_a_ridge_regression():
+    x, l2 = shop(), 3.0
+    model, dense = ml.EASE(l2).fit(x), x.toarray()
+    for j in range(dense.shape[1]):
+        others = np.delete(np.arange(dense.shape[1]), j)
+        a = dense[:, others]
+        w = np.linalg.solve(a.T @ a + l2 * np.eye(len(others)), a.T @ dense[:, j])
+        np.testing.assert_allclose(model.right_[others, j], w, atol=1e-10)
+    assert (np.diag(model.right_) == 0).all()
+
+
+@few
+@given(seed=seeds, l2=st.floats(0.1, 1000))
+def test_ease_has_no_gradient_left_off_the_diagonal(seed, l2):
+    x = shop(seed)
+    b = ml.EASE(l2).fit(x).right_
+    dense = x.toarray()
+    gradient = dense.T @ (dense @ b - dense) + l2 * b
+    np.fill_diagonal(gradient, 0)
+    assert abs(gradient).max() < 1e-8
+
+
+# ---- explanations
+
+
+@pytest.mark.parametrize(
+    "model",
+    [ml.ItemNeighbors(5), ml.ItemNeighbors(5, by="user"), ml.EASE(5.0)],
+)
+def test_explanations_add_up_to_the_scores(model):
+    scores = model.fit(shop()).predict(range(40))
+    for user in range(40):
+        for item in range(25):
+            indices, parts = model.explain(user, item)
+            assert len(indices) == len(parts) and (parts != 0).all()
+            assert (np.diff(parts) <= 0).all()
+            assert abs(parts.sum() - scores[user, item]) < 1e-12
+
+
+def test_empty_users_and_items_score_zero():
+    for model in (ml.ItemNeighbors(5, 1.0), ml.EASE(5.0)):
+        scores = model.fit(shop()).predict(range(40))
+        assert (scores[-1] == 0).all() and (scores[:, -1] == 0).all()
+        assert np.isfinite(scores).all()
