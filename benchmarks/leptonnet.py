@@ -6,9 +6,10 @@ on 32 images of 64 x 64 x 16. Keras is compiled and warm before the clock starts
 pair is timed five times, ours and Keras's by turns; the median of
 the five ratios counts.
 
-NumPy's matrix products run on one thread here: in a training step they are too small
-to share, and two threads that wait for each other are slower, on a busy machine many
-times. Keras uses all cores. Run: python benchmarks/leptonnet.py
+Keras uses all cores. So do NumPy's matrix products in the convolution, which are large;
+those of a training step are too small to share, and two threads that wait for each
+other are slower, on a busy machine many times: they run on one thread. Run:
+python benchmarks/leptonnet.py
 """
 
 import argparse
@@ -23,6 +24,7 @@ from lepton_utils import leptonnet as ln
 from lepton_utils.leptonnet import Tensor
 
 STEPS, BATCH_SIZE, REPETITIONS = 200, 32, 5
+PAUSE = 0.3  # s before each timing: OpenBLAS's idle threads spin and would slow Keras
 BARS = {"mlp_step_ratio": 1.0, "cnn_step_ratio": 3.0, "conv_forward_ratio": 2.0}
 
 
@@ -101,7 +103,8 @@ def convolution_pair(rng):
 
 
 def seconds(function, calls):
-    """Time a number of calls of a function."""
+    """Time a number of calls of a function, after a pause."""
+    time.sleep(PAUSE)
     start = time.perf_counter()
     for _ in range(calls):
         function()
@@ -122,17 +125,18 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="of the initial weights")
     rng = lu.setup(seed=parser.parse_args().seed)
     x, y = load_batches()
-    pairs = {
-        name: (*training_pair(*both, x, y), 1) for name, both in networks(rng).items()
+    pairs = {  # name -> our function, Keras's, calls, threads of NumPy (None: all)
+        name: (*training_pair(*both, x, y), 1, 1)
+        for name, both in networks(rng).items()
     }
-    pairs["conv_forward_ratio"] = (*convolution_pair(rng), 10)
+    pairs["conv_forward_ratio"] = (*convolution_pair(rng), 10, None)
     ratios = {}
     print(f"{'':<20}{'ratio':>8}{'bar':>6}{'ours':>12}{'Keras':>12}")
-    with threadpool_limits(1, user_api="blas"):
-        for name, pair in pairs.items():
+    for name, (*pair, threads) in pairs.items():
+        with threadpool_limits(threads, user_api="blas"):
             ratios[name], a, b = measure(*pair)
-            times = f"{a * 1e3:>9.1f} ms{b * 1e3:>9.1f} ms"
-            print(f"{name:<20}{ratios[name]:>8.2f}{BARS[name]:>6}{times}")
+        times = f"{a * 1e3:>9.1f} ms{b * 1e3:>9.1f} ms"
+        print(f"{name:<20}{ratios[name]:>8.2f}{BARS[name]:>6}{times}")
     lu.record(**ratios)
 
 
