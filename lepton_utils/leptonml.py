@@ -94,12 +94,10 @@ def check_indices(name, indices, limit, columns=None):
         columns: int, or None for one-dimensional indices.
     """
     array = np.asarray(indices)
-    shape, expected = array.shape, "(n,)" if columns is None else f"(n, {columns})"
-    if (
-        len(shape) != 1 + (columns is not None)
-        or shape[1:] != (columns,)[: len(shape) - 1]
-    ):
-        raise ValueError(f"{name} has shape {shape}; expected {expected}")
+    tail = () if columns is None else (columns,)
+    if not array.shape or array.shape[1:] != tail:
+        expected = "(n,)" if columns is None else f"(n, {columns})"
+        raise ValueError(f"{name} has shape {array.shape}; expected {expected}")
     if array.size and array.dtype.kind not in "iu":
         raise ValueError(f"{name} are {array.dtype}; expected integers")
     array = array.astype(np.int64)
@@ -182,10 +180,11 @@ def keep_largest(block, k):
     """Set all but the k largest positive numbers of each row to 0; ties: first wins."""
     k = min(k, block.shape[1])
     least = np.partition(block, -k, axis=1)[:, [-k]]
-    above, tied = block > least, block == least
-    room = k - above.sum(axis=1, keepdims=True)
-    kept = above | (tied & (tied.cumsum(axis=1) <= room))
-    return sparse.csr_array(np.where(kept & (block > 0), block, 0))
+    kept = (block >= least) & (block > 0)
+    for row in np.flatnonzero(kept.sum(axis=1) > k):
+        tied = np.flatnonzero(block[row] == least[row])
+        kept[row, tied[k - kept[row].sum() :]] = False
+    return sparse.csr_array(np.where(kept, block, 0))
 
 
 @dataclass(eq=False)
