@@ -241,11 +241,16 @@ def check_kernel():
     return WARN, f"kernel: python3 is another Python ({printed or 'silent'})", fix
 
 
+def find_chromium():
+    """Return the path of Chromium or Chrome, ``CHROMIUM`` first; None without one."""
+    names = (os.environ.get("CHROMIUM"), *CHROMIUM)
+    return next(filter(None, map(shutil.which, filter(None, names))), None)
+
+
 def check_chromium():
     """Look for the browser that the tests of the rendered book use."""
-    for name in (os.environ.get("CHROMIUM"), *CHROMIUM):
-        if name and shutil.which(name):
-            return OK, f"browser: {Path(name).name}", ""
+    if found := find_chromium():
+        return OK, f"browser: {Path(found).name}", ""
     fix = "to run the tests of the rendered book, install it or set CHROMIUM"
     return WARN, "browser: no Chromium found", fix
 

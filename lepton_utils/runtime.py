@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import warnings
 
 import numpy as np
 
@@ -29,6 +30,7 @@ def setup(seed):
     """
     seed = _chosen_seed(seed)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    warnings.filterwarnings("ignore", message="IProgress")  # tqdm misses its widgets
     with _discard_stderr():
         import keras
 

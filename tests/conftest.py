@@ -3,15 +3,12 @@
 import contextlib
 import functools
 import http.server
-import os
-import shutil
 import threading
-from pathlib import Path
 
 import pytest
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-MAC_PROGRAM = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+from lepton_utils.doctor import find_chromium
+
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -29,8 +26,7 @@ FLAGS = [
 @pytest.fixture(scope="session")
 def browser():
     """Chromium, started once, its profile its own; without it, tests are skipped."""
-    found = [os.environ.get("CHROMIUM"), *map(shutil.which, PROGRAMS), MAC_PROGRAM]
-    program = next((path for path in found if path and Path(path).exists()), None)
+    program = find_chromium()
     if program is None:
         pytest.skip(
             "no Chromium: install it, or set CHROMIUM to its program file, "

@@ -4,7 +4,6 @@ Both need Chromium or the packages of requirements.txt only, and no network.
 """
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -12,10 +11,10 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from lepton_utils.doctor import find_chromium
+
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-MAC_BROWSER = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 BROWSER_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -156,13 +155,16 @@ def make_pdf(output):
     """
     from playwright.sync_api import sync_playwright
 
+    program = find_chromium()
+    if program is None:
+        sys.exit("Chromium is missing: install it, or set CHROMIUM to its program file")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         command = [str(Path(sys.executable).with_name("jupyter-book")), "build", "."]
         command += ["--builder", "singlehtml", "--path-output", folder]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         source = Path(folder) / "_build" / "singlehtml" / "index.html"
         browser = playwright.chromium.launch(
-            executable_path=find_browser(), args=BROWSER_FLAGS
+            executable_path=program, args=BROWSER_FLAGS
         )
         # 180 mm of text at 96 dots per inch: what Chromium lays out on A4 below
         page = browser.new_page(
@@ -176,15 +178,6 @@ def make_pdf(output):
             sys.exit("wider than the page:\n" + "\n".join(clipped))
         page.pdf(path=output, **_paper())
         browser.close()
-
-
-def find_browser():
-    """Return the path of Chromium (or Chrome), from CHROMIUM or the usual places."""
-    found = [os.environ.get("CHROMIUM"), *map(shutil.which, BROWSERS), MAC_BROWSER]
-    for path in found:
-        if path and Path(path).exists():
-            return path
-    sys.exit("Chromium is missing: install it, or set CHROMIUM to its program file")
 
 
 def _paper():
