@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy import sparse
+from scipy.special import expit, logsumexp
 
 # ---- what all models share
 
@@ -184,7 +185,8 @@ def keep_largest(block, k):
     for row in np.flatnonzero(kept.sum(axis=1) > k):
         tied = np.flatnonzero(block[row] == least[row])
         kept[row, tied[k - kept[row].sum() :]] = False
-    return sparse.csr_array(np.where(kept, block, 0))
+    indptr = np.append(0, kept.sum(axis=1).cumsum())
+    return sparse.csr_array((block[kept], kept.nonzero()[1], indptr), block.shape)
 
 
 @dataclass(eq=False)
@@ -266,3 +268,389 @@ class EASE(ProductModel):
         self.right_ = -inverse / np.diag(inverse)
         np.fill_diagonal(self.right_, 0)
         return self
+
+
+# ---- factorization
+
+
+@dataclass(eq=False)
+class ImplicitALS(ProductModel):
+    """Factorize 0 and 1, each cell weighted by our confidence in it.
+
+    Alternating least squares for the sum over all users and items of
+    c (p - x . y)^2 with p = 1 where r > 0 and c = 1 + alpha r {cite:p}`hu2008`, plus
+    l2 (sum of the row's c)^scaling ||vector||^2 for each user and item
+    {cite:p}`rendle2022`. Cost of an iteration: nnz d^2 + (users + items) d^3.
+
+    Args:
+        num_factors: int >= 1, d.
+        l2: number > 0.
+        alpha: number > 0, confidence of one interaction.
+        num_iterations: int >= 1, of both halves.
+        seed: int >= 0.
+        scaling: number >= 0; 0 penalizes all alike.
+
+    Attributes:
+        left_, right_: arrays (num_users, d), (d, num_items): the factors.
+
+    Taught in chapters/recommenders/03_factorization.
+    """
+
+    num_factors: int = 32
+    l2: float = 10.0
+    alpha: float = 10.0
+    num_iterations: int = 10
+    seed: int = 0
+    scaling: float = 0.0
+
+    def fit(self, interactions):
+        """Learn from a sparse matrix (num_users, num_items) >= 0; return the model."""
+        for name in ("num_factors", "num_iterations"):
+            check_number(name, getattr(self, name), 1, integer=True)
+        check_number("scaling", self.scaling, 0)
+        for name in ("l2", "alpha"):
+            check_number(name, getattr(self, name), 0, include=False)
+        x = check_interactions("interactions", interactions)
+        sides = x, x.T.tocsr()
+        shape = x.shape[1], self.num_factors
+        scale = 0.1 / np.sqrt(self.num_factors)
+        factors = np.random.default_rng(self.seed).normal(0, scale, shape)
+        for _ in range(self.num_iterations):
+            self.left_ = self.solve(sides[0], factors)
+            factors = self.solve(sides[1], self.left_)
+        self.right_ = factors.T
+        return self
+
+    def solve(self, rows, factors):
+        """Solve for the vectors of rows, the other side's factors given.
+
+        Args:
+            rows: CSR array (n, m), interactions of n users with m items, or reversed.
+            factors: array (m, d).
+
+        Returns:
+            array (n, d).
+        """
+        gram, solved = factors.T @ factors, np.zeros((rows.shape[0], factors.shape[1]))
+        weights = rows.shape[1] + self.alpha * rows.sum(axis=1)
+        penalties = self.l2 * weights**self.scaling
+        for k, penalty in enumerate(penalties):
+            part = slice(rows.indptr[k], rows.indptr[k + 1])
+            chosen, extra = factors[rows.indices[part]], self.alpha * rows.data[part]
+            matrix = gram + chosen.T @ (extra[:, None] * chosen)
+            matrix.flat[:: len(gram) + 1] += penalty
+            solved[k] = np.linalg.solve(matrix, chosen.T @ (1 + extra))
+        return solved
+
+
+@dataclass(eq=False)
+class ExplicitALS(Model):
+    """Predict ratings: mean + user's bias + item's bias + user's by item's factors.
+
+    Alternating least squares. With ``l2`` a number, it minimizes the squared error
+    plus l2 count^scaling ||vector||^2 for every user and item with ``count`` ratings
+    {cite:p}`zhou2008`. With None each vector also keeps its covariance, from which
+    the noise and all penalties are learned: variational Bayes {cite:p}`lim2007`.
+
+    Args:
+        num_factors: int >= 1, besides the biases.
+        l2: number > 0, or None.
+        scaling: number >= 0; 0 penalizes all alike, 1 by the number of ratings.
+        num_iterations: int >= 1, of both halves.
+        num_starts: int >= 1, random starts whose predictions are averaged.
+        seed: int >= 0.
+
+    Attributes:
+        mean_, low_, high_: of the ratings; predictions stay in their range.
+        left_, right_: arrays (num_starts, num_users or num_items, num_factors + 2):
+            the factors, then bias and 1 of a user, 1 and bias of an item.
+        noise_: array (num_starts,), variance of a rating; 1 where ``l2`` is given.
+
+    Taught in chapters/recommenders/03_factorization.
+    """
+
+    num_factors: int = 5
+    l2: float | None = None
+    scaling: float = 1.0
+    num_iterations: int = 12
+    num_starts: int = 4
+    seed: int = 0
+
+    def fit(self, pairs, ratings, shape=None):
+        """Learn from int ``pairs`` (n, 2) of user and item and ``ratings`` (n,).
+
+        ``shape`` is (num_users, num_items); None: the largest of the pairs plus 1.
+        """
+        for name in ("num_factors", "num_iterations", "num_starts"):
+            check_number(name, getattr(self, name), 1, integer=True)
+        check_number("scaling", self.scaling, 0)
+        check_number("l2", 1 if self.l2 is None else self.l2, 0, include=False)
+        pairs, y = check_indices("pairs", pairs, shape, columns=2), np.array(ratings)
+        if y.shape != (len(pairs),) or not y.size or not np.isfinite(y).all():
+            raise ValueError(
+                f"ratings are {y.shape}; expected {len(pairs)} > 0, finite"
+            )
+        self.mean_, self.low_, self.high_ = y.mean(), y.min(), y.max()
+        cells, shape = tuple(pairs.T), shape or tuple(pairs.max(axis=0) + 1)
+        y = y - self.mean_
+        table = sparse.csr_array((y, cells), shape)
+        seen = sparse.csr_array((np.ones(len(y)), cells), shape)
+        seeds = range(self.seed, self.seed + self.num_starts)
+        runs = [self._run(table, seen, y @ y, seed) for seed in seeds]
+        self.left_, self.right_, self.noise_ = map(np.array, zip(*runs, strict=True))
+        return self
+
+    def _run(self, table, seen, squares, seed):
+        """Learn from one random start; return left, right and noise."""
+        d, learn, noise = self.num_factors, self.l2 is None, 1.0
+        sides, swap = [(table, seen), (table.T, seen.T)], [*range(d), d + 1, d]
+        counts = [np.maximum(side.sum(axis=1), 1)[:, None] for _, side in sides]
+        penalties = [(self.l2 or 0) * count**self.scaling for count in counts]
+        if learn:
+            noise = max(squares / seen.sum(), 1e-9)
+            penalties = [4 / noise, 4 / noise]
+        vectors = [None, np.eye(d + 2)[[-1] * table.shape[1]]]
+        vectors[1][:, :d] = np.random.default_rng(seed).normal(
+            0, 0.1, (table.shape[1], d)
+        )
+        moments = vectors[1][:, :, None] * vectors[1][:, None]
+        for _ in range(self.num_iterations):
+            for k, (ratings, present) in enumerate(sides):
+                other, moments = vectors[1 - k][:, swap], moments[:, swap][:, :, swap]
+                normal = (present @ moments.reshape(len(other), -1)).reshape(
+                    -1, d + 2, d + 2
+                )
+                right, last = ratings @ other, d + 1
+                matrix = normal[:, :last, :last] / noise
+                matrix[:, range(last), range(last)] += penalties[k]
+                inverse = np.linalg.inv(matrix)
+                target = (right - normal[:, last])[:, :last, None] / noise
+                vectors[k] = np.pad(
+                    (inverse @ target)[:, :, 0], ((0, 0), (0, 1)), constant_values=1
+                )
+                moments = vectors[k][:, :, None] * vectors[k][:, None]
+                if learn:
+                    moments[:, :last, :last] += inverse
+                    penalties[k] = 1 / moments.mean(axis=0).diagonal()[:last]
+            if learn:
+                error = (
+                    squares + (moments * normal).sum() - 2 * (vectors[1] * right).sum()
+                )
+                noise = max(error / seen.sum(), 1e-9)
+        return vectors[0], vectors[1][:, swap], noise
+
+    def predict(self, pairs):
+        """Return ratings (n,) for int ``pairs`` (n, 2) of users and items."""
+        left, right = self._learned("left_"), self._learned("right_")
+        pairs = check_indices(
+            "pairs", pairs, (left.shape[1], right.shape[1]), columns=2
+        )
+        parts = left[:, pairs[:, 0]] * right[:, pairs[:, 1]]
+        scores = self.mean_ + parts.sum(axis=2).mean(axis=0)
+        return np.clip(scores, self.low_, self.high_)
+
+
+# ---- naive Bayes and logistic regression
+
+
+def check_features(name, x, columns=None):
+    """Return finite features as float64 CSR (n, columns), n >= 1; else ValueError.
+
+    Args:
+        name: str, the argument's name for the message.
+        x: SciPy sparse matrix or array, (n, num_features), real numbers.
+        columns: int, or None where any number will do.
+    """
+    x = x if sparse.issparse(x) else np.asarray(x)
+    good = x.ndim == 2 and x.dtype.kind in "buif" and 0 not in x.shape
+    if not good or columns not in (None, x.shape[1]):
+        expected = f"numbers (n, {'num_features' if columns is None else columns})"
+        raise ValueError(f"{name} is {x.dtype}, shape {x.shape}; expected {expected}")
+    csr = sparse.csr_array(x, dtype=np.float64)
+    if not np.isfinite(csr.data).all():
+        raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
+    return csr
+
+
+class Classifier(Model):
+    """Labels from ``predict_proba``; learned: ``classes_``, ``num_features_``."""
+
+    def _training(self, x, y):
+        """Check x, y; return CSR x and each row's class, counted from 0."""
+        x, y = check_features("x", x), np.asarray(y)
+        if y.shape != (x.shape[0],):
+            raise ValueError(f"y has shape {y.shape}; expected ({x.shape[0]},)")
+        self.classes_, index = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y holds one class, {y[0]!r}; expected two or more")
+        self.num_features_ = x.shape[1]
+        return x, index
+
+    def predict(self, x):
+        """Return the most probable class of each row of x (n, num_features)."""
+        return self._learned("classes_")[self.predict_proba(x).argmax(axis=1)]
+
+
+class NaiveBayes(Classifier):
+    """What both event models share: joint log probabilities linear in the counts."""
+
+    binary = False  # whether counts above 1 are taken for 1
+
+    def _counts(self, x, columns=None):
+        """Check that features are counts: no negatives."""
+        x = check_features("x", x, columns)
+        if x.nnz and x.data.min() < 0:
+            raise ValueError(f"x holds {x.data.min():g}; expected counts >= 0")
+        return x.sign() if self.binary else x
+
+    def fit(self, x, y):
+        """Learn from counts x (n, num_features) and labels y (n,); return the model.
+
+        Raises:
+            ValueError: if x is not finite and >= 0, y has one class or another length,
+                or ``alpha`` is not positive.
+        """
+        x, index = self._training(self._counts(x), y)
+        alpha = np.asarray(self.alpha)
+        good = alpha.dtype.kind in "iuf" and alpha.shape in ((), (x.shape[1],))
+        if not good or not ((alpha > 0) & (alpha < np.inf)).all():
+            raise ValueError(f"alpha is {self.alpha!r}; expected > 0, one or a feature")
+        member = sparse.csr_array((np.ones(len(index)), (index, np.arange(len(index)))))
+        self.class_count_ = np.bincount(index).astype(np.float64)
+        self.class_log_prior_ = np.log(self.class_count_ / len(index))
+        self.feature_count_ = (member @ x).toarray()
+        self._weights, self._offset = self._learn(alpha)
+        return self
+
+    def predict_joint_log_proba(self, x):
+        """Return log P(x, class), (n, num_classes), up to a term that x alone sets."""
+        weights = self._learned("_weights")
+        return self._counts(x, self.num_features_) @ weights.T + self._offset
+
+    def predict_proba(self, x):
+        """Return P(class | x), (n, num_classes): Bayes' rule, in logs until the end."""
+        joint = self.predict_joint_log_proba(x)
+        return np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
+
+
+@dataclass(eq=False)
+class MultinomialNB(NaiveBayes):
+    """Naive Bayes over counts: words are drawn one by one from the class's words.
+
+    Args:
+        alpha: number > 0, or array (num_features,) of them: imagined counts of each
+            word in each class. The estimate is the mean of the posterior under a
+            Dirichlet(alpha) prior {cite:p}`lewis1998`.
+
+    Attributes:
+        classes_: (num_classes,), the labels, sorted.
+        class_count_, class_log_prior_: (num_classes,), rows of each; log of the share.
+        feature_count_, feature_log_prob_: (num_classes, num_features), counts of each
+            word; log P(word | class).
+
+    Taught in chapters/recommenders/04_naive_bayes.
+    """
+
+    alpha: float = 1.0
+
+    def _learn(self, alpha):
+        smoothed = self.feature_count_ + alpha
+        total = smoothed.sum(axis=1, keepdims=True)
+        self.feature_log_prob_ = np.log(smoothed) - np.log(total)
+        return self.feature_log_prob_, self.class_log_prior_
+
+
+@dataclass(eq=False)
+class BernoulliNB(NaiveBayes):
+    """Naive Bayes over presence: each word is there or not, by a coin of its own.
+
+    Args:
+        alpha: number > 0, or array (num_features,): imagined rows of each class with,
+            and as many without, each word; the mean of the posterior under a
+            Beta(alpha, alpha) prior.
+
+    Attributes:
+        as those of `MultinomialNB`; ``feature_count_`` counts rows with the word.
+
+    Taught in chapters/recommenders/04_naive_bayes.
+    """
+
+    alpha: float = 1.0
+    binary = True
+
+    def _learn(self, alpha):
+        rows = self.class_count_[:, None]
+        self.feature_log_prob_ = np.log(self.feature_count_ + alpha)
+        self.feature_log_prob_ -= np.log(rows + 2 * alpha)
+        absent = np.log(rows - self.feature_count_ + alpha) - np.log(rows + 2 * alpha)
+        offset = self.class_log_prior_ + absent.sum(axis=1)
+        return self.feature_log_prob_ - absent, offset
+
+
+@dataclass(eq=False)
+class LogisticRegression(Classifier):
+    """Two classes; the log-odds are a weighted sum of features, fitted by Newton steps.
+
+    Minimizes the sum of log losses + l2 / 2 ||w||^2 (the intercept is free). A step
+    that does not improve is halved. Needs (num_features + 1)^2 numbers of memory.
+
+    Args:
+        l2: number > 0; scikit-learn's C is 1 / l2.
+        max_iterations: int >= 1, Newton steps at most; 5 to 10 are usual.
+
+    Attributes:
+        classes_: (2,), the labels, sorted; coef_: (num_features,); intercept_: float;
+        num_iterations_: int, steps taken.
+
+    Taught in chapters/recommenders/04_naive_bayes.
+    """
+
+    l2: float = 1.0
+    max_iterations: int = 50
+
+    def fit(self, x, y):
+        """Learn from features x (n, num_features) and labels y (n,); return the model.
+
+        Raises:
+            ValueError: if x is not finite, y has not two classes, or a parameter is
+                out of range.
+            RuntimeError: if max_iterations steps do not reach the minimum.
+        """
+        check_number("l2", self.l2, 0, include=False)
+        check_number("max_iterations", self.max_iterations, 1, integer=True)
+        x, target = self._training(x, y)
+        if len(self.classes_) > 2:
+            raise ValueError(f"y holds {len(self.classes_)} classes; expected two")
+        z = sparse.hstack([x, np.ones((x.shape[0], 1))], format="csr")
+        penalty = np.r_[np.full(x.shape[1], float(self.l2)), 0]
+
+        def loss(theta):
+            logits = z @ theta
+            fit = np.logaddexp(0, logits).sum() - target @ logits
+            return fit + penalty @ theta**2 / 2
+
+        theta = np.zeros(z.shape[1])
+        for number in range(self.max_iterations):
+            p = expit(z @ theta)
+            gradient = z.T @ (p - target) + penalty * theta
+            curvature = (z.T @ (sparse.diags_array(p * (1 - p)) @ z)).toarray()
+            step = np.linalg.solve(curvature + np.diag(penalty), gradient)
+            now, size = loss(theta), 1.0
+            while loss(theta - size * step) > now + 1e-12 * abs(now) and size > 1e-9:
+                size /= 2
+            theta = theta - size * step
+            if gradient @ step < 1e-12 * (1 + now):
+                self.coef_, self.intercept_ = theta[:-1], float(theta[-1])
+                self.num_iterations_ = number + 1
+                return self
+        raise RuntimeError(f"no minimum after {self.max_iterations} steps")
+
+    def decision_function(self, x):
+        """Return the log-odds of ``classes_[1]``, (n,)."""
+        weights = self._learned("coef_")
+        return check_features("x", x, self.num_features_) @ weights + self.intercept_
+
+    def predict_proba(self, x):
+        """Return P(class | x), (n, 2)."""
+        p = expit(self.decision_function(x))
+        return np.column_stack([1 - p, p])

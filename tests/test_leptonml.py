@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from sklearn import linear_model, naive_bayes
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics.pairwise import cosine_similarity
@@ -221,3 +222,143 @@ def test_empty_users_and_items_score_zero():
         scores = model.fit(shop()).predict(range(40))
         assert (scores[-1] == 0).all() and (scores[:, -1] == 0).all()
         assert np.isfinite(scores).all()
+
+
+# ---- naive Bayes and logistic regression
+
+
+def words(seed=0, rows=60, features=12, classes=3):
+    """Random counts 0-4 (CSR) and labels; feature 0 never occurs, all classes do."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 5, (rows, features)) * (rng.random((rows, features)) < 0.4)
+    counts[:, 0] = 0
+    labels = np.r_[np.arange(classes), rng.integers(0, classes, rows - classes)]
+    return sparse.csr_array(counts.astype(float)), labels
+
+
+BAYES = [(ml.MultinomialNB, naive_bayes.MultinomialNB)]
+BAYES += [(ml.BernoulliNB, naive_bayes.BernoulliNB)]
+CLASSIFIERS = [ml.MultinomialNB(0.5), ml.BernoulliNB(0.5), ml.LogisticRegression(2.0)]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), BAYES)
+@few
+@given(seed=seeds, alpha=st.floats(1e-6, 100), classes=st.integers(2, 5))
+def test_naive_bayes_equals_scikit_learn(ours, theirs, seed, alpha, classes):
+    x, y = words(seed, classes=classes)
+    model, truth = ours(alpha).fit(x, y), theirs(alpha=alpha).fit(x, y)
+    new = words(seed + 1)[0]
+    for name in ("class_log_prior_", "feature_count_", "feature_log_prob_"):
+        learned = getattr(model, name), getattr(truth, name)
+        np.testing.assert_allclose(*learned, rtol=0, atol=1e-10)
+    joint = model.predict_joint_log_proba(new), truth.predict_joint_log_proba(new)
+    np.testing.assert_allclose(*joint, rtol=0, atol=1e-10)
+    probabilities = model.predict_proba(new), truth.predict_proba(new)
+    np.testing.assert_allclose(*probabilities, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(model.predict_proba(new).sum(axis=1), 1, atol=1e-12)
+
+
+def test_naive_bayes_takes_an_alpha_for_each_word():
+    (x, y), new = words(), words(1)[0]
+    alpha = np.linspace(0.1, 3, x.shape[1])
+    truth = naive_bayes.MultinomialNB(alpha=alpha).fit(x, y).predict_proba(new)
+    ours = ml.MultinomialNB(alpha).fit(x, y)
+    np.testing.assert_allclose(ours.predict_proba(new), truth)
+    coins = ml.BernoulliNB(alpha).fit(x, y).feature_log_prob_
+    for j, a in enumerate(alpha):  # scikit-learn takes one alpha only here
+        one = naive_bayes.BernoulliNB(alpha=a).fit(x, y).feature_log_prob_
+        np.testing.assert_allclose(coins[:, j], one[:, j])
+
+
+@few
+@given(seed=seeds, times=st.integers(2, 5))
+def test_repeated_features_multiply_the_evidence(seed, times):
+    x, y = words(seed, classes=2)
+
+    def evidence(x):
+        model = ml.MultinomialNB(1.0).fit(x, y)
+        joint = model.predict_joint_log_proba(x) - model.class_log_prior_
+        return joint[:, 1] - joint[:, 0]
+
+    repeated = sparse.hstack([x] * times, format="csr")
+    np.testing.assert_allclose(evidence(repeated), times * evidence(x), atol=1e-9)
+
+
+@few
+@given(seed=seeds, l2=st.floats(0.01, 100))
+def test_logistic_regression_equals_scikit_learn(seed, l2):
+    x, y = words(seed, classes=2)
+    ours = ml.LogisticRegression(l2).fit(x, y)
+    theirs = linear_model.LogisticRegression(
+        C=1 / l2, solver="newton-cholesky", tol=1e-10, max_iter=200
+    ).fit(x.toarray(), y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_[0], atol=1e-6)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_[0], atol=1e-6)
+    p = 1 / (1 + np.exp(-ours.decision_function(x)))
+    np.testing.assert_allclose(ours.predict_proba(x)[:, 1], p, atol=1e-12)
+    assert abs(x.T @ (p - y) + l2 * ours.coef_).max() < 1e-6  # no gradient left
+    assert abs((p - y).sum()) < 1e-6
+
+
+def test_logistic_regression_separable_and_badly_scaled():
+    x = np.array([[-1e4], [-1.0], [1.0], [1e4]])
+    model = ml.LogisticRegression(1e-3).fit(x, [0, 0, 1, 1])
+    assert (model.predict(x) == [0, 0, 1, 1]).all() and model.num_iterations_ < 50
+    with pytest.raises(RuntimeError, match="after 1 steps"):
+        ml.LogisticRegression(1e-3, max_iterations=1).fit(x, [0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("model", CLASSIFIERS)
+def test_classifiers_follow_scikit_learn(model):
+    x, y = words(classes=2)
+    names = np.array(["no", "yes"])[y]
+    copy = clone(model)
+    with pytest.raises(ml.NotFittedError, match="call fit first"):
+        copy.predict_proba(x)
+    with pytest.raises(ml.NotFittedError, match="call fit first"):
+        copy.predict(x)
+    assert copy.fit(x, names) is copy and copy.get_params() == model.get_params()
+    assert set(copy.predict(x)) <= {"no", "yes"}
+    dense = clone(model).fit(x.toarray(), names).predict_proba(x.toarray())
+    np.testing.assert_allclose(copy.predict_proba(x), dense, atol=1e-12)
+    numbered = clone(model).fit(x, y).predict(x)
+    assert ((copy.predict(x) == "yes") == numbered).all()
+
+
+@pytest.mark.parametrize("model", CLASSIFIERS)
+@pytest.mark.parametrize(
+    ("x", "y", "named"),
+    [
+        ([[1.0], [2.0]], [0, 0], "y holds one class"),
+        ([[1.0], [2.0]], [0], r"y has shape \(1,\); expected \(2,\)"),
+        ([[1.0], [np.nan]], [0, 1], "x holds NaN"),
+        ([1.0, 2.0], [0, 1], r"x is float64, shape \(2,\)"),
+        ([["a"], ["b"]], [0, 1], "x is <U1"),
+        (np.zeros((2, 0)), [0, 1], r"shape \(2, 0\)"),
+    ],
+)
+def test_classifiers_name_bad_input(model, x, y, named):
+    with pytest.raises(ValueError, match=named):
+        clone(model).fit(x, y)
+
+
+@pytest.mark.parametrize("model", CLASSIFIERS)
+def test_classifiers_refuse_other_columns(model):
+    model = clone(model).fit(*words(classes=2))
+    with pytest.raises(ValueError, match=r"shape \(1, 5\); expected .*\(n, 12\)"):
+        model.predict(np.ones((1, 5)))
+
+
+def test_classifiers_refuse_bad_parameters():
+    x, y = words(classes=2)
+    for alpha in (0, -1, np.nan, np.inf, "1", [1.0, 2.0], [[1.0]], None):
+        for model in (ml.MultinomialNB, ml.BernoulliNB):
+            with pytest.raises(ValueError, match=r"alpha is .*expected > 0"):
+                model(alpha).fit(x, y)
+    for model in (ml.MultinomialNB(), ml.BernoulliNB()):
+        with pytest.raises(ValueError, match="x holds -1; expected counts >= 0"):
+            model.fit([[1.0], [-1.0]], [0, 1])
+    with pytest.raises(ValueError, match="l2 is 0"):
+        ml.LogisticRegression(0).fit(x, y)
+    with pytest.raises(ValueError, match="3 classes; expected two"):
+        ml.LogisticRegression().fit(*words(classes=3))
