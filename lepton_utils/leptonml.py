@@ -18,6 +18,8 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit, logsumexp
 
+from lepton_utils.arguments import check_indices, check_interactions, check_number
+
 # ---- what all models share
 
 
@@ -46,67 +48,6 @@ class Model:
         if not hasattr(self, name):
             raise NotFittedError(f"{type(self).__name__} is not fitted: call fit first")
         return getattr(self, name)
-
-
-def check_number(name, value, low, integer=False, include=True):
-    """Return a finite number >= ``low`` (> without ``include``); else ValueError."""
-    kinds = (int, np.integer) if integer else (int, float, np.integer, np.floating)
-    good = isinstance(value, kinds) and not isinstance(value, bool)
-    good = good and low <= value < np.inf and (include or value != low)
-    if not good:
-        kind, sign = "an integer" if integer else "a number", ">=" if include else ">"
-        raise ValueError(f"{name} is {value!r}; expected {kind} {sign} {low}")
-    return value
-
-
-def check_interactions(name, matrix):
-    """Return a float64 CSR copy without stored zeros.
-
-    Args:
-        name: str, the argument's name for the message.
-        matrix: SciPy sparse matrix or array, (num_users, num_items), finite, >= 0.
-
-    Raises:
-        ValueError: if it is not sparse, empty, not 2-D, not finite or negative.
-    """
-    if not sparse.issparse(matrix) or matrix.ndim != 2:
-        came = f"{type(matrix).__name__}, shape {np.shape(matrix)}"
-        raise ValueError(f"{name} is {came}; expected a sparse matrix (users, items)")
-    if 0 in matrix.shape or matrix.dtype.kind not in "buif":
-        came = f"shape {matrix.shape}, {matrix.dtype}"
-        raise ValueError(
-            f"{name} has {came}; expected real numbers, a row and a column"
-        )
-    csr = sparse.csr_array(matrix, dtype=np.float64, copy=True)
-    csr.sum_duplicates()
-    csr.eliminate_zeros()
-    if csr.nnz and not (np.isfinite(csr.data).all() and csr.data.min() > 0):
-        raise ValueError(f"{name} holds NaN, infinity or negatives; expected all >= 0")
-    return csr
-
-
-def check_indices(name, indices, limit, columns=None):
-    """Return integers in [0, limit) as int64, (n,) or (n, columns); else ValueError.
-
-    Args:
-        name: str, the argument's name for the message.
-        indices: integers, any sequence, (n,), or (n, columns) for pairs.
-        limit: int, or one int a column; None where any number >= 0 will do.
-        columns: int, or None for one-dimensional indices.
-    """
-    array = np.asarray(indices)
-    tail = () if columns is None else (columns,)
-    if not array.shape or array.shape[1:] != tail:
-        expected = "(n,)" if columns is None else f"(n, {columns})"
-        raise ValueError(f"{name} has shape {array.shape}; expected {expected}")
-    if array.size and array.dtype.kind not in "iu":
-        raise ValueError(f"{name} are {array.dtype}; expected integers")
-    array = array.astype(np.int64)
-    top = np.iinfo(np.int64).max if limit is None else limit
-    if ((array < 0) | (array >= top)).any():
-        came = f"{array.min()} to {array.max()}"
-        raise ValueError(f"{name} run from {came}; expected 0 <= number < {limit}")
-    return array
 
 
 class ProductModel(Model):
@@ -273,6 +214,15 @@ class EASE(ProductModel):
 # ---- factorization
 
 
+def check_factorization(model, positive):
+    """Check the parameters of a factorization; the named ones must be > 0."""
+    for name in ("num_factors", "num_iterations"):
+        check_number(name, getattr(model, name), 1, integer=True)
+    check_number("scaling", model.scaling, 0)
+    for name in positive:
+        check_number(name, getattr(model, name), 0, include=False)
+
+
 @dataclass(eq=False)
 class ImplicitALS(ProductModel):
     """Factorize 0 and 1, each cell weighted by our confidence in it.
@@ -305,19 +255,13 @@ class ImplicitALS(ProductModel):
 
     def fit(self, interactions):
         """Learn from a sparse matrix (num_users, num_items) >= 0; return the model."""
-        for name in ("num_factors", "num_iterations"):
-            check_number(name, getattr(self, name), 1, integer=True)
-        check_number("scaling", self.scaling, 0)
-        for name in ("l2", "alpha"):
-            check_number(name, getattr(self, name), 0, include=False)
+        check_factorization(self, ["l2", "alpha"])
         x = check_interactions("interactions", interactions)
-        sides = x, x.T.tocsr()
-        shape = x.shape[1], self.num_factors
-        scale = 0.1 / np.sqrt(self.num_factors)
-        factors = np.random.default_rng(self.seed).normal(0, scale, shape)
+        shape, columns = (x.shape[1], self.num_factors), x.T.tocsr()
+        factors = np.random.default_rng(self.seed).normal(0, 0.1, shape)
         for _ in range(self.num_iterations):
-            self.left_ = self.solve(sides[0], factors)
-            factors = self.solve(sides[1], self.left_)
+            self.left_ = self.solve(x, factors)
+            factors = self.solve(columns, self.left_)
         self.right_ = factors.T
         return self
 
@@ -344,7 +288,7 @@ class ImplicitALS(ProductModel):
 
 
 @dataclass(eq=False)
-class ExplicitALS(Model):
+class ExplicitALS(ProductModel):
     """Predict ratings: mean + user's bias + item's bias + user's by item's factors.
 
     Alternating least squares. With ``l2`` a number, it minimizes the squared error
@@ -355,98 +299,71 @@ class ExplicitALS(Model):
     Args:
         num_factors: int >= 1, besides the biases.
         l2: number > 0, or None.
-        scaling: number >= 0; 0 penalizes all alike, 1 by the number of ratings.
         num_iterations: int >= 1, of both halves.
-        num_starts: int >= 1, random starts whose predictions are averaged.
         seed: int >= 0.
+        scaling: number >= 0; 0 penalizes all alike, 1 by the number of ratings.
 
     Attributes:
         mean_, low_, high_: of the ratings; predictions stay in their range.
-        left_, right_: arrays (num_starts, num_users or num_items, num_factors + 2):
-            the factors, then bias and 1 of a user, 1 and bias of an item.
-        noise_: array (num_starts,), variance of a rating; 1 where ``l2`` is given.
+        left_: array (num_users, num_factors + 2): the factors, the user's bias, 1.
+        right_: array (num_factors + 2, num_items): the factors, 1, the item's bias.
+        noise_: float, variance of a rating; 1 where ``l2`` is given.
 
     Taught in chapters/recommenders/03_factorization.
     """
 
     num_factors: int = 5
     l2: float | None = None
-    scaling: float = 1.0
     num_iterations: int = 12
-    num_starts: int = 4
     seed: int = 0
+    scaling: float = 1.0
 
     def fit(self, pairs, ratings, shape=None):
         """Learn from int ``pairs`` (n, 2) of user and item and ``ratings`` (n,).
 
         ``shape`` is (num_users, num_items); None: the largest of the pairs plus 1.
         """
-        for name in ("num_factors", "num_iterations", "num_starts"):
-            check_number(name, getattr(self, name), 1, integer=True)
-        check_number("scaling", self.scaling, 0)
-        check_number("l2", 1 if self.l2 is None else self.l2, 0, include=False)
+        learn, d = self.l2 is None, self.num_factors
+        check_factorization(self, [] if learn else ["l2"])
         pairs, y = check_indices("pairs", pairs, shape, columns=2), np.array(ratings)
         if y.shape != (len(pairs),) or not y.size or not np.isfinite(y).all():
-            raise ValueError(
-                f"ratings are {y.shape}; expected {len(pairs)} > 0, finite"
-            )
+            raise ValueError(f"ratings are {y.shape}; expected {len(pairs)}, finite")
         self.mean_, self.low_, self.high_ = y.mean(), y.min(), y.max()
-        cells, shape = tuple(pairs.T), shape or tuple(pairs.max(axis=0) + 1)
-        y = y - self.mean_
-        table = sparse.csr_array((y, cells), shape)
-        seen = sparse.csr_array((np.ones(len(y)), cells), shape)
-        seeds = range(self.seed, self.seed + self.num_starts)
-        runs = [self._run(table, seen, y @ y, seed) for seed in seeds]
-        self.left_, self.right_, self.noise_ = map(np.array, zip(*runs, strict=True))
-        return self
-
-    def _run(self, table, seen, squares, seed):
-        """Learn from one random start; return left, right and noise."""
-        d, learn, noise = self.num_factors, self.l2 is None, 1.0
-        sides, swap = [(table, seen), (table.T, seen.T)], [*range(d), d + 1, d]
-        counts = [np.maximum(side.sum(axis=1), 1)[:, None] for _, side in sides]
-        penalties = [(self.l2 or 0) * count**self.scaling for count in counts]
-        if learn:
-            noise = max(squares / seen.sum(), 1e-9)
-            penalties = [4 / noise, 4 / noise]
-        vectors = [None, np.eye(d + 2)[[-1] * table.shape[1]]]
-        vectors[1][:, :d] = np.random.default_rng(seed).normal(
-            0, 0.1, (table.shape[1], d)
+        cells, shape, y = tuple(pairs.T), shape or pairs.max(axis=0) + 1, y - y.mean()
+        table, seen = (sparse.csr_array((v, cells), shape) for v in (y, y * 0 + 1))
+        counts = [np.maximum(seen.sum(axis=k), 1)[:, None] for k in (1, 0)]
+        noise = max(y.var(), 1e-9) if learn else 1.0
+        penalties = [4 / noise if learn else self.l2 * c**self.scaling for c in counts]
+        vectors, swap = [None, np.eye(d + 2)[[-1] * shape[1]]], [*range(d), d + 1, d]
+        vectors[1][:, :d] += np.random.default_rng(self.seed).normal(
+            0, 0.1, (shape[1], d)
         )
         moments = vectors[1][:, :, None] * vectors[1][:, None]
         for _ in range(self.num_iterations):
-            for k, (ratings, present) in enumerate(sides):
+            for k, (ratings, rated) in enumerate([(table, seen), (table.T, seen.T)]):
                 other, moments = vectors[1 - k][:, swap], moments[:, swap][:, :, swap]
-                normal = (present @ moments.reshape(len(other), -1)).reshape(
-                    -1, d + 2, d + 2
-                )
-                right, last = ratings @ other, d + 1
-                matrix = normal[:, :last, :last] / noise
-                matrix[:, range(last), range(last)] += penalties[k]
+                normal = rated @ moments.reshape(len(other), -1)
+                normal, target = normal.reshape(-1, d + 2, d + 2), ratings @ other
+                matrix = normal[:, :-1, :-1] / noise
+                matrix[:, range(d + 1), range(d + 1)] += penalties[k]
                 inverse = np.linalg.inv(matrix)
-                target = (right - normal[:, last])[:, :last, None] / noise
-                vectors[k] = np.pad(
-                    (inverse @ target)[:, :, 0], ((0, 0), (0, 1)), constant_values=1
-                )
+                rest = (target - normal[:, -1])[:, :-1, None] / noise
+                vectors[k] = np.insert((inverse @ rest)[:, :, 0], d + 1, 1, axis=1)
                 moments = vectors[k][:, :, None] * vectors[k][:, None]
                 if learn:
-                    moments[:, :last, :last] += inverse
-                    penalties[k] = 1 / moments.mean(axis=0).diagonal()[:last]
-            if learn:
-                error = (
-                    squares + (moments * normal).sum() - 2 * (vectors[1] * right).sum()
-                )
-                noise = max(error / seen.sum(), 1e-9)
-        return vectors[0], vectors[1][:, swap], noise
+                    moments[:, :-1, :-1] += inverse
+                    penalties[k] = 1 / moments.mean(axis=0).diagonal()[:-1]
+            error = y @ y + (moments * normal).sum() - 2 * (vectors[1] * target).sum()
+            noise = max(error / len(y), 1e-9) if learn else 1.0
+        self.left_, self.right_, self.noise_ = vectors[0], vectors[1][:, swap].T, noise
+        return self
 
     def predict(self, pairs):
         """Return ratings (n,) for int ``pairs`` (n, 2) of users and items."""
-        left, right = self._learned("left_"), self._learned("right_")
-        pairs = check_indices(
-            "pairs", pairs, (left.shape[1], right.shape[1]), columns=2
-        )
-        parts = left[:, pairs[:, 0]] * right[:, pairs[:, 1]]
-        scores = self.mean_ + parts.sum(axis=2).mean(axis=0)
+        left, right = self._learned("left_"), self._learned("right_").T
+        limit = len(left), len(right)
+        users, items = check_indices("pairs", pairs, limit, columns=2).T
+        scores = self.mean_ + (left[users] * right[items]).sum(axis=1)
         return np.clip(scores, self.low_, self.high_)
 
 

@@ -362,3 +362,122 @@ def test_classifiers_refuse_bad_parameters():
         ml.LogisticRegression(0).fit(x, y)
     with pytest.raises(ValueError, match="3 classes; expected two"):
         ml.LogisticRegression().fit(*words(classes=3))
+
+
+# ---- factorization
+
+
+def ratings(seed=0, users=12, items=9):
+    """Random pairs, one user and one item without any, and ratings 1 to 5."""
+    rng = np.random.default_rng(seed)
+    pairs = np.argwhere(rng.random((users - 1, items - 1)) < 0.5)
+    return pairs, rng.integers(1, 6, len(pairs)).astype(float), (users, items)
+
+
+def confidences(model, x):
+    """Weights, targets and both sides' penalties, dense, from the definition."""
+    weights = 1 + model.alpha * x
+    sums = weights.sum(axis=1), weights.sum(axis=0)
+    return weights, (x > 0) * 1.0, [model.l2 * s**model.scaling for s in sums]
+
+
+@few
+@given(seeds, st.floats(0.1, 20), st.floats(0.1, 20), st.sampled_from([0.0, 0.5, 1.0]))
+def test_implicit_als_solves_each_item_as_weighted_ridge(seed, l2, alpha, scaling):
+    x = shop(seed, 20, 12)
+    model = ml.ImplicitALS(3, l2, alpha, 2, scaling=scaling).fit(x)
+    weights, target, (_, penalties) = confidences(model, x.toarray())
+    for item, penalty in enumerate(penalties):
+        w = weights[:, item]
+        matrix = model.left_.T @ (w[:, None] * model.left_) + penalty * np.eye(3)
+        solution = np.linalg.solve(matrix, model.left_.T @ (w * target[:, item]))
+        assert np.allclose(model.right_[:, item], solution, atol=1e-9)
+
+
+@few
+@given(seeds, st.sampled_from([0.0, 1.0]))
+def test_implicit_als_never_gets_worse(seed, scaling):
+    x, losses = shop(seed, 20, 12), []
+    for iterations in range(1, 5):
+        model = ml.ImplicitALS(3, 1.0, 5.0, iterations, scaling=scaling).fit(x)
+        weights, target, penalties = confidences(model, x.toarray())
+        sizes = (model.left_**2).sum(axis=1), (model.right_**2).sum(axis=0)
+        error = (weights * (target - model.left_ @ model.right_) ** 2).sum()
+        losses.append(error + sum(p @ s for p, s in zip(penalties, sizes, strict=True)))
+    assert (np.diff(losses) <= 1e-9 * losses[0]).all()
+
+
+@few
+@given(seeds, st.floats(0.1, 10), st.sampled_from([0.0, 1.0]))
+def test_explicit_als_solves_each_item_as_ridge(seed, l2, scaling):
+    pairs, y, shape = ratings(seed)
+    model = ml.ExplicitALS(2, l2, 3, scaling=scaling).fit(pairs, y, shape)
+    for item in range(shape[1]):
+        users, own = pairs[pairs[:, 1] == item, 0], y[pairs[:, 1] == item]
+        features = np.c_[model.left_[users, :2], np.ones(len(users))]
+        penalty = l2 * max(len(users), 1) ** scaling
+        solution = np.linalg.solve(
+            features.T @ features + penalty * np.eye(3),
+            features.T @ (own - model.mean_ - model.left_[users, 2]),
+        )
+        assert np.allclose(model.right_[[0, 1, 3], item], solution, atol=1e-8)
+    assert (model.right_[2] == 1).all() and (model.left_[:, -1] == 1).all()
+
+
+def test_explicit_als_learns_noise_and_the_right_answer():
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(0, 0.7, (2, 150, 2))
+    full = 3 + left @ right.T + rng.normal(0, 0.5, (150, 1))
+    pairs = np.argwhere(rng.random(full.shape) < 0.4)
+    y = full[tuple(pairs.T)] + rng.normal(0, 0.3, len(pairs))
+    model = ml.ExplicitALS(2, num_iterations=60).fit(pairs, y, full.shape)
+    assert model.noise_ == pytest.approx(0.09, rel=0.15)
+    hidden = np.argwhere(np.ones(full.shape))
+    error = model.predict(hidden) - np.clip(full.ravel(), y.min(), y.max())
+    assert np.sqrt((error**2).mean()) < 0.15
+    assert np.sqrt((error**2).mean()) < 0.5 * full.std()
+
+
+def test_explicit_als_is_bias_only_for_strangers():
+    pairs, y, shape = ratings()
+    for l2 in (None, 1.0):
+        model = ml.ExplicitALS(2, l2).fit(pairs, y, shape)
+        stranger, item = shape[0] - 1, 0
+        expected = np.clip(model.mean_ + model.right_[-1, item], 1, 5)
+        assert model.predict([[stranger, item]]) == pytest.approx(expected)
+        assert model.predict([[stranger, shape[1] - 1]]) == pytest.approx(model.mean_)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: ml.ImplicitALS(0).fit(shop()), "num_factors is 0"),
+        (lambda: ml.ImplicitALS(l2=0).fit(shop()), "l2 is 0; expected a number > 0"),
+        (lambda: ml.ImplicitALS(alpha=-1).fit(shop()), "alpha is -1"),
+        (lambda: ml.ImplicitALS(scaling=-1).fit(shop()), "scaling is -1"),
+        (lambda: ml.ImplicitALS(num_iterations=0).fit(shop()), "num_iterations is 0"),
+        (lambda: ml.ImplicitALS().fit(np.ones((2, 2))), "interactions is ndarray"),
+        (lambda: ml.ExplicitALS(l2=0).fit([[0, 0]], [1.0]), "l2 is 0"),
+        (lambda: ml.ExplicitALS().fit([0, 1], [1.0, 2.0]), "pairs has shape"),
+        (lambda: ml.ExplicitALS().fit([[0, 1]], [1.0, 2.0]), r"ratings are \(2,\)"),
+        (lambda: ml.ExplicitALS().fit([[0, 1]], [np.nan]), "ratings are"),
+        (lambda: ml.ExplicitALS().fit([[0, 3]], [1.0], (1, 3)), "pairs run from"),
+        (lambda: ml.ExplicitALS().predict([[0, 0]]), "call fit first"),
+    ],
+)
+def test_factorizations_name_bad_input(call, named):
+    with pytest.raises(ValueError, match=named):
+        call()
+
+
+def test_factorizations_follow_scikit_learn():
+    pairs, y, shape = ratings()
+    for model, data in (
+        (ml.ImplicitALS(2), (shop(),)),
+        (ml.ExplicitALS(2), (pairs, y, shape)),
+    ):
+        copy = clone(model)
+        assert copy.get_params() == model.get_params() and copy.fit(*data) is copy
+        indices, parts = copy.explain(1, 2)
+        assert parts.sum() == pytest.approx((copy.left_ @ copy.right_)[1, 2])
+        assert len(indices) == len(parts)
