@@ -17,7 +17,8 @@ import math
 
 import numpy as np
 
-from lepton_utils.leptonml import NotFittedError, check_indices, check_number
+from lepton_utils.arguments import check_indices, check_number
+from lepton_utils.leptonml import NotFittedError
 
 # ---- state
 
