@@ -234,6 +234,10 @@ def explain(error):
     if error["type"] == "json_invalid":
         return f"{where}: {error['ctx']['error']}; expected JSON"
     expected = re.sub("^(Input|Value|String|JSON) should", "should", error["msg"])
+    if error["type"] == "extra_forbidden":
+        expected = "should not be there"
+    if isinstance(error["input"], bytes):
+        expected = "should come as JSON, with content-type application/json"
     if error["type"] == "missing":
         return f"{where} is missing; expected it in the request"
     return f"{where} is {short.repr(error['input'])}; it {expected}"
