@@ -95,3 +95,103 @@ def count_nuclei(arrays):
         "nuclei": sum(len(np.unique(label)) - 1 for label in labels),
         "foreground pixels": int(np.count_nonzero(labels)),
     }
+
+
+# ml-100k: MovieLens, ratings with their time
+
+ML100K_FILE = "ml-100k/u.data"
+
+
+def read_ml100k(folder):
+    """Read the local form: pairs (user, item) from 0, ratings 1-5, times in s."""
+    table = np.loadtxt(folder / ML100K_FILE, dtype=np.int64, delimiter="\t", ndmin=2)
+    user, item, rating, seconds = table.T
+    return {
+        "pairs": np.column_stack([user, item]).astype(np.int32) - 1,
+        "ratings": rating.astype(np.uint8),
+        "times": seconds,
+    }
+
+
+def split_ml100k(arrays):
+    """Take the last fifth of the ratings by time, in the file's order where equal."""
+    times = arrays["times"]
+    test = np.zeros(len(times), bool)
+    test[np.argsort(times, kind="stable")[len(times) - len(times) // 5 :]] = True
+    return test
+
+
+def convert_ml100k(archive, folder):
+    """Take the table of ratings out of the archive, as it is."""
+    with zipfile.ZipFile(archive) as file:
+        if file.getinfo(ML100K_FILE).file_size > MAX_MEMBER:
+            raise ValueError(f"{ML100K_FILE} in it is larger than {MAX_MEMBER:,} bytes")
+        (folder / ML100K_FILE).parent.mkdir(parents=True)
+        (folder / ML100K_FILE).write_bytes(file.read(ML100K_FILE))
+
+
+# ml-1m: MovieLens, one film a user left out, as He et al. (2017) split it
+
+ML1M_FILE = "ml-1m/ncf_ml1m_rebuilt.npz"
+ML1M_ORIGINAL = "ml-1m.train.rating", "ml-1m.test.rating", "ml-1m.test.negative"
+
+
+def read_ml1m(folder):
+    """Read the local form: pairs (user, item) from 0, labels 1 where rated, else 0.
+
+    The training pairs, all rated, in the order of their numbers; then for each user
+    100 candidates: the film left out, and 99 that he or she did not rate.
+    """
+    with np.load(folder / ML1M_FILE, allow_pickle=False) as file:
+        train = np.column_stack([file["train_user"], file["train_item"]])
+        candidates = np.column_stack([file["test_item"], file["test_negatives"]])
+    users = np.arange(len(candidates)).repeat(candidates.shape[1])
+    test = np.column_stack([users, candidates.ravel()])
+    labels = np.zeros(candidates.shape, np.uint8)
+    labels[:, 0] = 1
+    return {
+        "pairs": np.r_[train[np.lexsort(train.T[::-1])], test].astype(np.int32),
+        "labels": np.r_[np.ones(len(train), np.uint8), labels.ravel()],
+        "candidates": candidates.astype(np.int32),
+    }
+
+
+def split_ml1m(arrays):
+    """Take the candidates, which come after the training pairs."""
+    first = len(arrays["pairs"]) - arrays["candidates"].size
+    return np.arange(len(arrays["pairs"])) >= first
+
+
+def count_ml1m(arrays):
+    """Count the training pairs, and their users and films."""
+    train = arrays["pairs"][: -arrays["candidates"].size]
+    users, films = (len(np.unique(column)) for column in train.T)
+    return {"training pairs": len(train), "users": users, "films": films}
+
+
+def convert_ml1m(archive, folder):
+    """Turn the three files Data/ml-1m.* of the authors' repository into arrays."""
+    with zipfile.ZipFile(archive) as file:
+        texts = [_read_text(file, name) for name in ML1M_ORIGINAL]
+    train, test = (
+        np.loadtxt(io.StringIO(text), np.int64, ndmin=2) for text in texts[:2]
+    )
+    numbers = [line.split("\t")[1:] for line in texts[2].splitlines() if line]
+    if not np.array_equal(test[:, 0], np.arange(len(test))):
+        raise ValueError("its test part does not hold each user once, in order")
+    (folder / ML1M_FILE).parent.mkdir(parents=True)
+    np.savez_compressed(
+        folder / ML1M_FILE,
+        train_user=train[:, 0],
+        train_item=train[:, 1],
+        test_item=test[:, 1],
+        test_negatives=np.array(numbers, np.int64),
+    )
+
+
+def _read_text(file, name):
+    """Read a text of the archive, in whichever folder it lies."""
+    (path,) = [path for path in file.namelist() if path.endswith(f"/Data/{name}")]
+    if file.getinfo(path).file_size > MAX_MEMBER:
+        raise ValueError(f"{path} in it is larger than {MAX_MEMBER:,} bytes")
+    return file.read(path).decode("ascii")

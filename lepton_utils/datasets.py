@@ -79,11 +79,15 @@ def load(name):
 
     Args:
         name: str, "cells" (embedded: 800 + 200 synthetic microscope images, 128 x 128)
-            or "nuclei" (public: 267 + 67 fluorescence images of BBBC038, 256 x 256).
+            or "nuclei" (public: 267 + 67 fluorescence images of BBBC038, 256 x 256);
+            "ml-100k" (public: 80,000 + 20,000 ratings of films, the later ones for
+            testing), "ml-1m" (public: 994,169 rated films, and 100 candidates for each
+            of 6,040 users).
 
     Returns:
         ``(x_train, y_train), (x_test, y_test)``: images (n, height, width, 3) uint8 and
-        labels (n, height, width) uint8 with 0 = background, 1 ... = the single cells.
+        labels (n, height, width) uint8 with 0 = background, 1 ... = the single cells;
+        or pairs (n, 2) int32 of a user and a film, and ratings or labels (n,) uint8.
         The arrays are the caller's own.
 
     Raises:
@@ -383,6 +387,11 @@ def _fifth_by_id(arrays):
 NUCLEI_SHA256 = "9d2b07338639f3f09753f06800db5dd0d5f09ce9799182dafffd944fe9e114b1"
 NUCLEI_IMAGES = "1cdd082fd1c31e1abcb5ac60f8eebe143e893d94ef4d52c003a40f7a8c5a4621"
 NUCLEI_IDS = "32bd3c1ac6d3f84b51c914249681d15d4903e599039a8515ef32714fee19f3e4"
+ML100K_SHA256 = "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"
+ML100K_PAIRS = "4918cd812d0eecef04696746cd26cdf582c661ae5af2d4561d848df40d30eeb0"
+ML100K_RATINGS = "b0fb1ce514597290265dc2620b6e5bf8a3c612df54d77e46f6914eb659fdf9da"
+ML1M_SHA256 = "a236ea1464b4c7386b252427ef0f000e2a0f0a3dd75c9d0db894c8cdcee13222"
+ML1M_CANDIDATES = "05c891f674a22812ace39e85a26bb35833885ba77aa612cc35a353a95f30f068"
 
 DATASETS = {
     "cells": Dataset(
@@ -414,5 +423,40 @@ DATASETS = {
         counts=converters.count_nuclei,
         expected={"nuclei": 9543, "foreground pixels": 1682537},
         tolerance=0.05,
+    ),
+    "ml-100k": Dataset(
+        title="MovieLens 100K: ratings of films, 1 to 5, with their time",
+        origin="https://grouplens.org/datasets/movielens/100k/",
+        licence="GroupLens: for research, no redistribution without permission",
+        shapes={
+            "pairs": ((100000, 2), "int32"),
+            "ratings": ((100000,), "uint8"),
+            "times": ((100000,), "int64"),
+        },
+        split=converters.split_ml100k,
+        files={converters.ML100K_FILE: ML100K_SHA256},
+        read=converters.read_ml100k,
+        url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+        convert=converters.convert_ml100k,
+        digests={"pairs": ML100K_PAIRS, "ratings": ML100K_RATINGS},
+    ),
+    "ml-1m": Dataset(
+        title="MovieLens 1M: who rated what, one film a user left out (NCF split)",
+        origin="https://github.com/hexiangnan/neural_collaborative_filtering",
+        licence="GroupLens: for research, no redistribution without permission",
+        shapes={
+            "pairs": ((1598169, 2), "int32"),
+            "labels": ((1598169,), "uint8"),
+            "candidates": ((6040, 100), "int32"),
+        },
+        split=converters.split_ml1m,
+        files={converters.ML1M_FILE: ML1M_SHA256},
+        read=converters.read_ml1m,
+        url="https://github.com/hexiangnan/neural_collaborative_filtering/archive/"
+        "4aab159e81c44b062c091bdaed0ab54ac632371f.zip",
+        convert=converters.convert_ml1m,
+        digests={"candidates": ML1M_CANDIDATES},
+        counts=converters.count_ml1m,
+        expected={"training pairs": 994169, "users": 6040, "films": 3705},
     ),
 }

@@ -294,7 +294,8 @@ class ExplicitALS(ProductModel):
     Alternating least squares. With ``l2`` a number, it minimizes the squared error
     plus l2 count^scaling ||vector||^2 for every user and item with ``count`` ratings
     {cite:p}`zhou2008`. With None each vector also keeps its covariance, from which
-    the noise and all penalties are learned: variational Bayes {cite:p}`lim2007`.
+    the noise and all penalties are learned: variational Bayes for the model of
+    {cite:p}`salakhutdinov2008`.
 
     Args:
         num_factors: int >= 1, besides the biases.
@@ -339,7 +340,7 @@ class ExplicitALS(ProductModel):
             0, 0.1, (shape[1], d)
         )
         moments = vectors[1][:, :, None] * vectors[1][:, None]
-        for _ in range(self.num_iterations):
+        for step in range(self.num_iterations):
             for k, (ratings, rated) in enumerate([(table, seen), (table.T, seen.T)]):
                 other, moments = vectors[1 - k][:, swap], moments[:, swap][:, :, swap]
                 normal = rated @ moments.reshape(len(other), -1)
@@ -352,6 +353,9 @@ class ExplicitALS(ProductModel):
                 moments = vectors[k][:, :, None] * vectors[k][:, None]
                 if learn:
                     moments[:, :-1, :-1] += inverse
+                if (
+                    learn and step >= 3
+                ):  # earlier, all factors are still near their 0 start
                     penalties[k] = 1 / moments.mean(axis=0).diagonal()[:-1]
             error = y @ y + (moments * normal).sum() - 2 * (vectors[1] * target).sum()
             noise = max(error / len(y), 1e-9) if learn else 1.0

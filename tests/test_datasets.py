@@ -61,6 +61,31 @@ ARCHIVE = zip_nuclei()
 DAMAGED = ARCHIVE[:2000] + bytes(500) + ARCHIVE[2500:]
 
 
+RATINGS = "2\t1\t5\t30\n1\t3\t4\t10\n1\t2\t1\t20\n3\t1\t2\t20\n2\t2\t3\t5\n"
+
+
+def zip_texts(texts):
+    """Zip a dict: name -> text."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in texts.items():
+            archive.writestr(name, text)
+    return buffer.getvalue()
+
+
+def ml1m_texts(first=0):
+    """Three users, five films, one left out and two others each, as in the original."""
+    folder = "neural_collaborative_filtering-0/Data/ml-1m."
+    rows = {"train.rating": [(1, 2), (0, 4), (0, 1), (2, 3)]}
+    rows["test.rating"] = [(first, 0), (1, 1), (2, 2)]
+    texts = {
+        folder + name: "".join(f"{u}\t{i}\t5\t978824268\n" for u, i in pairs)
+        for name, pairs in rows.items()
+    }
+    others = "(0,0)\t2\t3\n(1,1)\t3\t4\n(2,2)\t0\t1\n"
+    return texts | {folder + "test.negative": others}
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answer as the path says: well, not at all, or only in part."""
 
@@ -76,6 +101,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer_good(self):
         self.answer(ARCHIVE, len(ARCHIVE))
+
+    def answer_ml100k(self):
+        self.answer(zip_texts({"ml-100k/u.data": RATINGS}))
+
+    def answer_ml1m(self):
+        self.answer(zip_texts(ml1m_texts()))
+
+    def answer_ml1m_disorder(self):
+        self.answer(zip_texts(ml1m_texts(first=1)))
 
     def answer_damaged(self):
         self.answer(DAMAGED, len(DAMAGED))
@@ -164,7 +198,7 @@ def files_in(folder):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match="one of cells, nuclei, got 'celsl'"):
+    with pytest.raises(ValueError, match="one of cells, nuclei, ml-100k, ml-1m, got"):
         load("celsl")
 
 
@@ -249,7 +283,7 @@ def test_every_row_is_complete(name):
         assert all(
             re.fullmatch("[0-9a-f]{64}", value) for value in entry.files.values()
         )
-        assert entry.expected.keys() == {"nuclei", "foreground pixels"}
+        assert bool(entry.counts) == bool(entry.expected)
 
 
 # fetch
@@ -420,6 +454,64 @@ def test_the_digest_tells_values_shapes_and_types_apart():
     assert len({digest(a) for a in [array, *others]}) == 5
     assert digest(array[::-1][::-1]) == digest(array)
     assert digest(array.astype(">i4")) == digest(array.astype("<i4"))
+
+
+# MovieLens
+
+
+def test_ratings_are_fetched_and_split_by_time(server, cache, monkeypatch):
+    pairs = np.array([[1, 0], [0, 2], [0, 1], [2, 0], [1, 1]], np.int32)
+    row = replace(
+        DATASETS["ml-100k"],
+        url=f"{server}/ml100k",
+        shapes={"pairs": ((5, 2), "int32"), "ratings": ((5,), "uint8")},
+        digests={"pairs": digest(pairs)},
+    )
+    monkeypatch.setitem(DATASETS, "ml-100k", row)
+    fetch("ml-100k")
+    (x_train, y_train), (x_test, y_test) = load("ml-100k")
+    assert np.array_equal(x_train, pairs[1:]) and y_train.tolist() == [4, 1, 2, 3]
+    assert x_test.tolist() == [[1, 0]] and y_test.tolist() == [5]
+    monkeypatch.setitem(DATASETS, "ml-100k", replace(row, url=f"{server}/good"))
+    with pytest.raises(DataError, match=r"u\.data"):
+        fetch("ml-100k")
+
+
+def test_left_out_films_are_fetched_with_their_others(server, cache, monkeypatch):
+    candidates = np.array([[0, 2, 3], [1, 3, 4], [2, 0, 1]], np.int32)
+    row = replace(
+        DATASETS["ml-1m"],
+        url=f"{server}/ml1m",
+        shapes={"pairs": ((13, 2), "int32"), "labels": ((13,), "uint8")},
+        digests={"candidates": digest(candidates)},
+        expected={"training pairs": 4, "users": 3, "films": 4},
+    )
+    monkeypatch.setitem(DATASETS, "ml-1m", row)
+    fetch("ml-1m")
+    (x_train, y_train), (x_test, y_test) = load("ml-1m")
+    assert x_train.tolist() == [[0, 1], [0, 4], [1, 2], [2, 3]] and y_train.all()
+    assert np.array_equal(x_test[:, 1].reshape(3, 3), candidates)
+    assert x_test[:, 0].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert y_test.reshape(3, 3).tolist() == [[1, 0, 0]] * 3
+    for path, message in (("ml1m_disorder", "each user once"), ("good", "unpack")):
+        changed = replace(row, url=f"{server}/{path}")
+        monkeypatch.setitem(DATASETS, "ml-1m", changed)
+        with pytest.raises(DataError, match=message):
+            fetch("ml-1m")
+
+
+@pytest.mark.parametrize(
+    ("convert", "texts"),
+    [
+        (converters.convert_ml100k, {"ml-100k/u.data": RATINGS}),
+        (converters.convert_ml1m, ml1m_texts()),
+    ],
+)
+def test_a_huge_member_is_refused(tmp_path, monkeypatch, convert, texts):
+    (tmp_path / "a.zip").write_bytes(zip_texts(texts))
+    monkeypatch.setattr(converters, "MAX_MEMBER", 10)
+    with pytest.raises(ValueError, match="larger than 10 bytes"):
+        convert(tmp_path / "a.zip", tmp_path)
 
 
 # command line

@@ -225,7 +225,8 @@ def test_data_are_listed_with_their_places(monkeypatch, tmp_path):
     monkeypatch.setenv("LEPTON_CACHE", str(tmp_path))
     monkeypatch.delenv("LEPTON_DATA", raising=False)
     status, text, fix = doctor.check_data()
-    assert (status, text) == (OK, "data: cells: generated, nuclei: absent")
+    absent = ", ".join(f"{name}: absent" for name in ("nuclei", "ml-100k", "ml-1m"))
+    assert (status, text) == (OK, f"data: cells: generated, {absent}")
     assert "fetch" in fix
     path = tmp_path / "dsb2018" / "dsb2018_256.npz"
     path.parent.mkdir()
