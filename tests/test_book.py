@@ -19,7 +19,7 @@ DESKTOP, PHONE = 1280, 390
 # A word that the search must find in each part of the book.
 TERMS = {
     "Mathematics": "backpropagation",
-    "Workflow": "deployment",
+    "Workflow": "calibration",
     "Vision": "segmentation",
     "Language": "attention",
     "Recommenders": "factorization",
