@@ -7,11 +7,15 @@ been sent. Nine of ten ask for ten recommendations, of random users of the book'
 whose history of 52 days is loaded before; one of ten brings an event, which is on disk
 when it is answered. An error is any answer but 200 or 201, or none.
 
+Then the service is killed (SIGKILL) while twice as many events a second arrive, and
+started again: an event that was acknowledged and is not there is lost.
+
 Run: python benchmarks/service.py
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import tempfile
 import time
@@ -25,7 +29,12 @@ from lepton_utils import recommender_service, service
 TOKEN = "token-of-the-benchmark"
 SHARE_OF_EVENTS = 0.1
 WARM_UP = 2  # s, not counted
-BARS = {"requests_per_s": ">= 300", "p99_ms": "<= 50", "errors": "0"}
+BARS = {
+    "requests_per_s": ">= 300",
+    "p99_ms": "<= 50",
+    "errors": "0",
+    "lost_events": "0",
+}
 
 
 def prepare(folder):
@@ -39,16 +48,18 @@ def prepare(folder):
     return model, arguments | {"token": TOKEN}
 
 
-def plan(model, rate, seconds, rng):
+def plan(model, rate, seconds, rng, share=SHARE_OF_EVENTS, name="load"):
     """Return what is sent: (second, is event, bytes), in the order of time."""
     count = int(rate * seconds)
     moments = np.sort(rng.uniform(0, seconds, count))
     users = rng.integers(model.num_users, size=count)
     popular = model.popularity / model.popularity.sum()
     items = rng.choice(len(popular), count, p=popular)
-    is_event = rng.random(count) < SHARE_OF_EVENTS
+    is_event = rng.random(count) < share
     texts = [
-        post_event(number, int(user), int(item)) if event else get_list(user)
+        post_event(f"{name}-{number}", int(user), int(item))
+        if event
+        else get_list(user)
         for number, (user, item, event) in enumerate(
             zip(users, items, is_event, strict=True)
         )
@@ -61,9 +72,9 @@ def get_list(user):
     return f"GET /users/{user}/recommendations HTTP/1.1\r\nHost: shop\r\n\r\n".encode()
 
 
-def post_event(number, user, item):
+def post_event(name, user, item):
     """Return the bytes of a request that brings an event."""
-    event = {"event_id": f"load-{number}", "user_id": user, "item_id": item}
+    event = {"event_id": name, "user_id": user, "item_id": item}
     body = json.dumps(event | {"event": "view", "time": time.time()})
     head = f"POST /events HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {TOKEN}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -98,7 +109,9 @@ async def load(address, requests, connections):
         try:
             statuses[number] = await exchange(*connection, text)
         except (OSError, EOFError, IndexError, ValueError):
-            connection = await asyncio.open_connection(host, int(port))
+            connection[1].close()
+            with contextlib.suppress(OSError):  # nobody listens any more
+                connection = await asyncio.open_connection(host, int(port))
         seconds[number] = time.perf_counter() - start - moment
         free.put_nowait(connection)
 
@@ -130,6 +143,26 @@ def summarize(requests, seconds, statuses, duration):
     }
 
 
+async def kill_under_load(server, requests, connections):
+    """Kill the service in the middle of the requests; return their statuses."""
+    halfway = requests[len(requests) // 2][0]
+    asyncio.get_running_loop().call_later(halfway, server.process.kill)
+    return (await load(server.address, requests, connections))[1]
+
+
+def count_lost(arguments, model, rate, connections, rng):
+    """Kill the service under a load of events; return acknowledged and lost ones."""
+    server = service.start(recommender_service.create_app, **arguments)
+    events = plan(model, 2 * rate, 4, rng, 1.0, "kill")
+    statuses = asyncio.run(kill_under_load(server, events, connections))
+    server.stop()
+    with service.running(recommender_service.create_app, **arguments) as address:
+        _, again = asyncio.run(load(address, events, connections))
+    pairs = list(zip(statuses, again, strict=True))
+    acknowledged = [second for first, second in pairs if first == 201]
+    return len(acknowledged), sum(second != 200 for second in acknowledged)
+
+
 def main():
     """Start, load, stop; print and record the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -146,10 +179,12 @@ def main():
         with service.running(recommender_service.create_app, **arguments) as address:
             requests = plan(model, options.rate, options.seconds, rng)
             results = asyncio.run(load(address, requests, options.connections))
-    figures = summarize(requests, *results, options.seconds)
+        figures = summarize(requests, *results, options.seconds)
+        crash = (arguments, model, options.rate, options.connections, rng)
+        figures["acknowledged_before_kill"], figures["lost_events"] = count_lost(*crash)
     for name, value in figures.items():
         bar = f"  bar {BARS[name]}" if name in BARS else ""
-        print(f"{name:<16}{value:>9.1f}{bar}")
+        print(f"{name:<26}{value:>9.1f}{bar}")
     lu.record(**figures)
 
 

@@ -304,6 +304,7 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         exception_handlers=handlers,
     )
     app.state.metrics = metrics

@@ -25,6 +25,7 @@ import sys
 import tempfile
 import threading
 import urllib.request
+from pathlib import Path
 
 import uvicorn
 
@@ -41,15 +42,11 @@ class Server:
 
     def __init__(self, factory, arguments, seconds):
         command = [sys.executable, "-m", "lepton_utils.serving", factory, "--child"]
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115
-        self.process = subprocess.Popen(
-            command,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            start_new_session=True,  # an interrupted cell does not interrupt it
-        )
+        handle, path = tempfile.mkstemp(suffix=".log")
+        os.close(handle)
+        self.path, self.text = Path(path), ""
+        with self.path.open("ab") as errors:
+            self.process = self._open(command, errors)
         try:
             self.process.stdin.write(
                 json.dumps(arguments, default=str).encode() + b"\n"
@@ -61,6 +58,17 @@ class Server:
         except (OSError, ValueError) as error:
             self.stop(0)
             raise RuntimeError(f"{factory} did not start: {error}") from error
+
+    @staticmethod
+    def _open(command, errors):
+        return subprocess.Popen(
+            command,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,  # an interrupted cell does not interrupt it
+        )
 
     def _first_line(self, seconds):
         lines = []
@@ -74,9 +82,8 @@ class Server:
 
     def log(self):
         """Return what the process wrote to its stderr."""
-        if not self.errors.closed:
-            self.errors.seek(0)
-            self.text = self.errors.read().decode(errors="replace")
+        if self.path.exists():
+            self.text = self.path.read_text("utf8", errors="replace")
         return self.text
 
     def stop(self, seconds=GRACE + 2):
@@ -94,7 +101,7 @@ class Server:
             self.process.wait()
         self.process.stdout.close()
         self.log()
-        self.errors.close()
+        self.path.unlink(missing_ok=True)
         return self.process.returncode
 
 
