@@ -4,6 +4,7 @@
    runs (a Colab link, once the repository has an address).
 2. ``{benchmarks}``: the measured figures of ``benchmarks/results`` beside the published
    ones that ``benchmarks/runs.toml`` lists.
+3. ``{measured}`NAME METRIC .3f` ``: one measured figure in a sentence or a table.
 
 No number is typed by hand, and no link leads to an address that is not set.
 """
@@ -15,7 +16,7 @@ import tomllib
 from pathlib import Path
 
 from docutils import nodes
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 BRANCH = "main"
 PROMISE = (
@@ -230,6 +231,25 @@ def figure(value):
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
+class Measured(SphinxRole):
+    """``{measured}`NAME METRIC FORMAT` ``: a figure of results/NAME.json.
+
+    FORMAT is Python's, as in ``.3f``; without it the figure is written as in the table.
+    """
+
+    def run(self):
+        """Return the figure, or an error that says what there is."""
+        name, metric, *form = self.text.split()
+        path = Path(self.env.srcdir, "benchmarks/results", f"{name}.json")
+        metrics = read_json(path, {}).get("metrics", {})
+        if metric not in metrics:
+            known = ", ".join(metrics) or f"no results/{name}.json"
+            text = f"{name} has no figure {metric!r}; expected one of: {known}"
+            return [], [self.inliner.reporter.error(text, line=self.lineno)]
+        value = metrics[metric]
+        return [nodes.Text(format(value, *form) if form else figure(value))], []
+
+
 def measured_with(result):
     """Say how long a measurement took, on what and when."""
     versions = ", ".join(f"{k} {v}" for k, v in result.get("versions", {}).items())
@@ -247,6 +267,7 @@ def setup(app):
     """Connect everything; called by Sphinx."""
     app.add_config_value("bookpages_inputs", "", "env")
     app.add_directive("benchmarks", Benchmarks)
+    app.add_role("measured", Measured())
     app.connect("config-inited", note_inputs)
     app.connect("doctree-read", frame_promise)
     app.connect("doctree-read", add_chapter_lines)

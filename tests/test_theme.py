@@ -31,7 +31,7 @@ What does it ask?
 
 | | a |
 |---|---|
-| b | 1 |
+| b | {measured}`nuclei iou .2f` |
 
 $$ x^2 $$ (eq-square)
 
@@ -211,6 +211,18 @@ def test_results_stand_beside_the_published_figures(pages):
     assert cells(later)[1] == ["rmse", "–", "–", "0.934", "SVD: a README"]
     assert "95 s, peak memory 1.2 GB, 2 cores (x86_64), 2026-11-23" in pages["intro"]
     assert "not measured yet" in pages["intro"]
+
+
+def test_a_figure_is_written_into_the_text(pages):
+    table = re.search(r"<table.*?</table>", pages["03_chapter"], re.S)[0]
+    assert cells(table)[1] == ["b", "0.81"]
+
+
+def test_a_figure_that_was_not_measured_stops_the_build(tmp_path, monkeypatch):
+    wrong = PROSE.replace("nuclei iou", "nuclei dice")
+    monkeypatch.setitem(globals(), "PROSE", wrong)
+    with pytest.raises(AssertionError, match="nuclei has no figure 'dice'; expected"):
+        build(tmp_path, "[project]\nname = 'x'\n")
 
 
 def cells(table):
