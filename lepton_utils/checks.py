@@ -42,7 +42,7 @@ def check(function, cases, tolerance=1e-9):
         if same(result, expected, tolerance):
             passed += 1
         else:
-            wrong = f"{call} gave {_short(result)}, expected {_short(expected)}"
+            wrong = f"{call} gave {_short(result)}, {_expected(result, expected)}"
             first_fault = first_fault or wrong
     if first_fault:
         print(f"{name}: {passed} of {len(cases)} cases pass; {first_fault}")
@@ -134,6 +134,14 @@ def _pair(case):
     if not (isinstance(case, tuple) and len(case) == 2 and isinstance(case[0], tuple)):
         raise ValueError(f"a case must be (tuple of arguments, expected), got {case!r}")
     return case
+
+
+def _expected(result, expected):
+    texts = _short(result), _short(expected)
+    if texts[0] == texts[1] and isinstance(expected, np.ndarray):
+        gap = np.abs(np.asarray(result) - expected).max()
+        return f"off by up to {gap:.4g}"
+    return f"expected {texts[1]}"
 
 
 def _short(value):

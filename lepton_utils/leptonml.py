@@ -123,9 +123,10 @@ def keep_largest(block, k):
     k = min(k, block.shape[1])
     least = np.partition(block, -k, axis=1)[:, [-k]]
     kept = (block >= least) & (block > 0)
-    for row in np.flatnonzero(kept.sum(axis=1) > k):
-        tied = np.flatnonzero(block[row] == least[row])
-        kept[row, tied[k - kept[row].sum() :]] = False
+    crowded = np.flatnonzero(kept.sum(axis=1) > k)
+    tied = block[crowded] == least[crowded]
+    room = k - (kept[crowded] & ~tied).sum(axis=1, keepdims=True)
+    kept[crowded] &= ~tied | (tied.cumsum(axis=1) <= room)
     indptr = np.append(0, kept.sum(axis=1).cumsum())
     return sparse.csr_array((block[kept], kept.nonzero()[1], indptr), block.shape)
 

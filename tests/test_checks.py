@@ -135,3 +135,13 @@ def test_gradient_check_names_bad_input():
         lu.gradient_check(np.sum, np.ones(2, np.float32), np.ones(2))
     with pytest.raises(ValueError, match=r"shape of point, \(2,\): \(3,\)"):
         lu.gradient_check(np.sum, np.ones(2), np.ones(3))
+
+
+def test_two_large_arrays_are_told_apart(capsys):
+    right = np.arange(40.0).reshape(4, 10)
+
+    def nearly(x):
+        return x + 0.25
+
+    lu.check(nearly, [((right,), right)])
+    assert "gave array of shape (4, 10), off by up to 0.25" in capsys.readouterr().out
