@@ -102,7 +102,8 @@ def fold_in(item_factors, gram, items, confidence, l2):
 
         (Y' Y + Y_u' diag(c - 1) Y_u + l2 I) x = Y_u' c
 
-    in O(len(items) d^2 + d^3), however many items there are {cite:p}`hu2008`.
+    in O(len(items) d^2 + d^3), however many items there are {cite:p}`hu2008`. p jumps:
+    an item with confidence 1 still adds y_i on the right, so leave out what has faded.
 
     Args:
         item_factors: array (num_items, d), Y.

@@ -2,8 +2,8 @@
 
 `create_app` puts three things behind HTTP: the state of each user as decayed counts
 (`Store`), the factors of the items (`Model`), and what `realtime` makes of both: the
-user's vector by fold-in, the list by diverse re-ranking without what is sold out or
-already bought.
+user's vector by fold-in, the list by diverse re-ranking of what the user has not seen,
+without what is sold out.
 
 An event counts once, whenever and however often it comes: its id is the key of a table,
 and late events enter the counts with the weight their time gives them. A client that
@@ -35,8 +35,9 @@ from starlette.exceptions import HTTPException
 from lepton_utils import realtime, service
 from lepton_utils.arguments import check_number
 
-WEIGHTS = {"view": 1.0, "cart": 3.0, "purchase": 5.0}  # of an event when it happens
-TAU = 14 * 86400.0  # s, after which a weight has faded to 1/e
+WEIGHTS = {"view": 1.0, "cart": 3.0, "purchase": 5.0}  # when it happens; a judgment
+TAU = 1800.0  # s, after which a weight has faded to 1/e
+FADED = 1e-12  # a weight that says nothing any more
 MAX_SKEW = 60  # s that a client's clock may be ahead of ours
 COLUMNS = ("title_en", "title_zh", "category", "price_usd")
 CANDIDATES = 100  # items with the largest scores, from which the list is chosen
@@ -46,6 +47,7 @@ create table if not exists events (event_id text primary key, user_id int, item_
 create table if not exists counts (user_id int, item_id int, value real, last real,
     bought int, primary key (user_id, item_id)) without rowid;
 create table if not exists sold_out (item_id integer primary key);
+create table if not exists settings (name text primary key, value real) without rowid;
 """
 
 # ---- state
@@ -60,8 +62,10 @@ class Store:
 
     Args:
         path: str or Path of the file; made if there is none.
-        tau: number > 0, seconds after which a weight has faded to 1/e; always the same
-            for one file.
+        tau: number > 0, seconds after which a weight has faded to 1/e.
+
+    Raises:
+        ValueError: if the file was written with another tau: its counts hold it.
     """
 
     def __init__(self, path, tau=TAU):
@@ -71,6 +75,13 @@ class Store:
         self.writer.execute("pragma journal_mode=wal")
         self.writer.execute("pragma synchronous=full")
         self.writer.executescript(TABLES)
+        kept = "insert or ignore into settings values ('tau', ?)"
+        self.writer.execute(kept, (self.tau,))
+        query = "select value from settings where name = 'tau'"
+        (written,) = self.writer.execute(query).fetchone()
+        if written != self.tau:
+            self.writer.close()
+            raise ValueError(f"tau is {tau}; this file was written with {written}")
         self.reader = sqlite3.connect(path, **options)
         self.reader.execute("pragma query_only=on")
 
@@ -172,7 +183,7 @@ class Model:
         popularity: (num_items,) float; ranks items for users without a history.
         num_users: int, users are numbered below it.
         alpha: number > 0, the confidence of weight 1 is 1 + alpha.
-        l2: number > 0, of the factorization.
+        l2: number > 0; both as in the factorization.
         title_en, title_zh, category: (num_items,) str; empty: none.
         price_usd: (num_items,) float.
     """
@@ -180,8 +191,8 @@ class Model:
     item_factors: np.ndarray
     popularity: np.ndarray
     num_users: int
-    alpha: float = 1.0
-    l2: float = 10.0
+    alpha: float
+    l2: float
     title_en: np.ndarray = ()
     title_zh: np.ndarray = ()
     category: np.ndarray = ()
@@ -241,32 +252,40 @@ class Model:
         }
 
     def recommend(self, items, weights, blocked, k, diversity):
-        """Choose k items for a history.
+        """Choose k items for a history: new ones, as long as there are any.
+
+        Items of the history fill up, best first, what the others leave empty.
 
         Args:
             items: distinct ints (n,).
             weights: floats (n,), >= 0.
-            blocked: bool array (num_items,), True where not to be shown.
+            blocked: bool array (num_items,), True where never to be shown.
             k: int >= 1.
             diversity: number in 0..1, see `realtime.rerank`.
 
         Returns:
             items, scores: arrays, at most (k,), in the order to be shown.
         """
+        seen = np.zeros(len(self.item_factors), bool)
+        seen[items] = True
+        kept = weights > FADED  # in the fold-in even weight 0 would count, with c = 1
+        items, weights = items[kept], weights[kept]
         scores = self.popularity
         if len(items):
             confidence = 1 + self.alpha * weights
             fold = (self.item_factors, self.gram, items, confidence, self.l2)
             scores = self.item_factors @ realtime.fold_in(*fold)
-        allowed = np.flatnonzero(~blocked)
-        best = np.argsort(-scores[allowed], kind="stable")[: max(k, CANDIDATES)]
-        best = allowed[best]
+        ranked = np.argsort(-scores, kind="stable")
+        ranked = ranked[~blocked[ranked]]
+        best = ranked[~seen[ranked]][: max(k, CANDIDATES)]
         order = realtime.rerank(scores[best], self.item_factors[best], k, diversity)
-        return best[order], scores[best[order]]
+        again = ranked[seen[ranked]][: k - len(order)]
+        chosen = np.concatenate([best[order], again])
+        return chosen, scores[chosen]
 
 
-def shop_model(days=52, num_factors=32, alpha=1.0, l2=10.0):
-    """Fit a `Model` to the first days of the book's shop.
+def shop_model(days=52, num_factors=32, alpha=3.0, l2=30.0):
+    """Fit a `Model` to the views of the first days of the book's shop.
 
     Returns:
         model: `Model`.
@@ -277,7 +296,7 @@ def shop_model(days=52, num_factors=32, alpha=1.0, l2=10.0):
     data = shop.load_shop()
     first, *_ = shop.split_by_time(data.events, (days, days + 1))
     sizes = data.users.user_id.max() + 1, len(data.items)
-    counts = shop.interactions(first, *sizes, WEIGHTS)
+    counts = shop.interactions(first, *sizes, {"view": 1})
     als = leptonml.ImplicitALS(num_factors, l2, alpha).fit(counts)
     columns = {c: data.items[c] for c in COLUMNS}
     popularity = np.asarray(counts.sum(axis=0)).ravel()
@@ -372,7 +391,11 @@ def create_app(database, token, model, tau=TAU, **limits):
 
     @app.post("/events", status_code=201, dependencies=writes)
     async def add_event(event: Event, response: Response) -> dict:
-        """Count an event, once: sent again, it is answered with 200, not 201."""
+        """Count an event, once: sent again, it is answered with 200, not 201.
+
+        What happened is not disputed: the shop decides whether an item can be bought,
+        and its last piece may be reported after it has sold out.
+        """
         known("user_id", event.user_id, model.num_users, 422)
         known("item_id", event.item_id, num_items, 422)
         if event.time > (now := time.time()) + MAX_SKEW:
@@ -421,7 +444,11 @@ def create_app(database, token, model, tau=TAU, **limits):
         k: Annotated[int, Query(ge=1, le=50)] = 10,
         diversity: Annotated[float, Query(ge=0, le=1)] = 0.3,
     ) -> dict:
-        """Recommend k items, without those bought or sold out."""
+        """Recommend k items that are new to the user.
+
+        Items seen before fill the list when no others are left; those bought or sold
+        out are never in it.
+        """
         known("user_id", user_id, model.num_users)
         items, weights, bought = state["store"].history(user_id)
         blocked = np.zeros(num_items, bool)

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import re
 import sqlite3
 import threading
 import time
@@ -139,6 +140,13 @@ def test_a_commit_waits_for_the_disk(tmp_path):
     store.close()
 
 
+def test_a_file_keeps_its_time_constant(tmp_path):
+    rs.Store(tmp_path / "events.db", 60).close()
+    with pytest.raises(ValueError, match="tau is 61; this file was written with 60"):
+        rs.Store(tmp_path / "events.db", 61)
+    rs.Store(tmp_path / "events.db", 60.0).close()
+
+
 def test_history_is_empty_before_the_first_event(tmp_path):
     store = rs.Store(tmp_path / "events.db")
     assert [part.tolist() for part in store.history(7)] == [[], [], []]
@@ -182,11 +190,35 @@ def test_recommendations_equal_the_formula():
     matrix = y.T @ np.diag(c) @ y + model.l2 * np.eye(4)
     scores = y @ np.linalg.solve(matrix, y.T @ (c * preference))
     blocked = np.zeros(NUM_ITEMS, bool)
-    blocked[[1, 6]] = True
+    blocked[5] = True
     chosen, found = model.recommend(items, weights, blocked, 5, 0.0)
-    expected = [i for i in np.argsort(-scores) if i not in (1, 6)][:5]
+    expected = [i for i in np.argsort(-scores) if i not in (1, 5, 6)][:5]
     assert chosen.tolist() == expected
     np.testing.assert_allclose(found, scores[expected], rtol=1e-9)
+
+
+def test_what_has_faded_does_not_pull():
+    model, blocked = make_model(), np.zeros(NUM_ITEMS, bool)
+    fresh = model.recommend(np.array([1]), np.ones(1), blocked, 5, 0.0)
+    faded = np.array([1, 2, 3, 6]), np.array([1.0, 0.0, 1e-13, 1e-300])
+    chosen, scores = model.recommend(*faded, blocked, 5, 0.0)
+    np.testing.assert_array_equal(chosen, fresh[0])
+    np.testing.assert_array_equal(scores, fresh[1])
+    nothing_left = model.recommend(np.array([0]), np.zeros(1), blocked, 3, 0.0)
+    assert nothing_left[0].tolist() == [1, 2, 3]  # by popularity
+
+
+@pytest.mark.parametrize("num_seen", [0, 33, 37, 40])
+def test_seen_items_come_last_and_only_to_fill_the_list(num_seen):
+    model, blocked = make_model(), np.zeros(NUM_ITEMS, bool)
+    blocked[[0, 38]] = True
+    seen = np.arange(num_seen)
+    chosen, scores = model.recommend(seen, np.ones(num_seen), blocked, 8, 0.3)
+    num_new = min(8, NUM_ITEMS - num_seen - (num_seen <= 38) - (num_seen == 0))
+    assert len(set(chosen)) == 8 and not {0, 38} & set(chosen)
+    assert (chosen[:num_new] >= num_seen).all()
+    assert (chosen[num_new:] < num_seen).all()
+    assert (np.diff(scores[num_new:]) <= 0).all()
 
 
 def test_nothing_to_recommend_is_an_empty_list():
@@ -219,6 +251,7 @@ def test_a_click_changes_the_list_and_a_purchase_leaves_it(client):
     client.post("/events", json=buy)
     left = [item["item_id"] for item in recommended(client, 2, k=50)["items"]]
     assert bought not in left and len(left) == NUM_ITEMS - 1
+    assert left[-1] == 7 not in [item["item_id"] for item in after["items"]]
     history = client.get("/users/2/history").json()["items"]
     assert (history[0]["item_id"], history[0]["bought"]) == (bought, True)
 
@@ -230,6 +263,25 @@ def test_what_is_sold_out_is_not_recommended_until_it_is_back(client):
         shown = [i["item_id"] for i in recommended(client, 3, k=5)["items"]]
         assert (0 in shown) == in_stock
         assert client.get("/items?limit=1").json()["items"][0]["in_stock"] == in_stock
+
+
+def test_an_old_click_changes_a_list_only_by_not_being_in_it(client):
+    new = {"user_id": 5, "time": 1e9, "item_id": 7}
+    client.post("/events", json=make_event(event_id="new", **new))
+    before = recommended(client, 5, k=8, diversity=0)["items"]
+    for item in (2, 4, before[0]["item_id"]):
+        old = {"user_id": 5, "time": 1e9 - 86400, "item_id": item}
+        client.post("/events", json=make_event(event_id=f"old-{item}", **old))
+    after = recommended(client, 5, k=8, diversity=0)["items"]
+    assert after[:7] == before[1:]
+    assert len(client.get("/users/5/history").json()["items"]) == 4
+
+
+def test_a_purchase_of_what_has_sold_out_is_stored(client):
+    client.put("/items/39/stock", json={"in_stock": False})
+    late = make_event(event_id="late", user_id=6, item_id=39, event="purchase")
+    assert client.post("/events", json=late).status_code == 201
+    client.put("/items/39/stock", json={"in_stock": True})
 
 
 def test_events_count_once(client):
@@ -534,6 +586,41 @@ def test_the_page_says_what_is_wrong(page, server):
     page.locator("#user").fill("99")
     page.locator("#user").press("Tab")
     page.get_by_text("user_id is 99; expected 0 <= user_id < 30").wait_for()
+    assert not titles(page, "recommended") and not titles(page, "history")
+    assert page.locator("#basis").inner_text() == ""
+
+
+def test_the_page_says_what_changed(page, server):
+    open_page(page, server, 14)
+    page.locator('#shelf [data-item="5"] [data-event="view"]').click()
+    page.get_by_text("stored.").wait_for()
+    page.locator("#diversity").fill("1")
+    exactly = re.compile(r"^\d+ of 10 recommendations are new\.$")
+    page.locator("#status").get_by_text(exactly).wait_for()
+    page.locator("#more").click()
+    page.get_by_text("Click on an item and watch the list.").wait_for()
+    assert not page.faults
+
+
+def test_the_page_tells_stored_from_shown(page, server):
+    open_page(page, server, 15)
+    page.route("**/recommendations?*", lambda route: route.abort())
+    page.locator('#shelf [data-item="5"] [data-event="view"]').click()
+    page.get_by_text("Thing 5: stored; the list could not be loaded").wait_for()
+    page.unroute("**/recommendations?*")
+    page.route("**/events", lambda route: route.abort())
+    page.locator('#shelf [data-item="6"] [data-event="view"]').click()
+    page.get_by_text("Failed to fetch", exact=True).wait_for()
+
+
+def test_the_page_sells_nothing_that_has_sold_out(page, server, client):
+    client.put("/items/3/stock", json={"in_stock": False})
+    open_page(page, server, 16)
+    line = page.locator('#shelf [data-item="3"]')
+    assert (
+        line.get_by_text("sold out").is_visible() and not line.locator("button").count()
+    )
+    client.put("/items/3/stock", json={"in_stock": True})
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
