@@ -1,6 +1,6 @@
 """Do in one piece what many requests want: group commit, and micro-batching.
 
-Taught in chapters/recommenders/05_realtime.
+Taught in chapters/workflow/05_deployment.
 """
 
 import asyncio

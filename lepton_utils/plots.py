@@ -5,7 +5,6 @@ import io
 
 import numpy as np
 from cycler import cycler
-from IPython.display import display
 from matplotlib import pyplot as plt
 
 FIGURE = (6.4, 3.6)  # inches; at 110 dots per inch the text column of the rendered page
@@ -61,6 +60,8 @@ def show(fig, caption, alt):
             raise ValueError(
                 f"{name} must say what the figure shows (20+ characters): {text!r}"
             )
+    from IPython.display import display  # a service has none and draws nothing
+
     picture = io.BytesIO()
     fig.savefig(picture, format="png")  # IPython's own way crops, so that widths vary
     data = {"image/png": base64.b64encode(picture.getvalue()).decode()}

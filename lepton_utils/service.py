@@ -11,9 +11,9 @@ what many requests want done and does it in one go; `require_token` guards write
     with service.running("package.module:create_app", token=TOKEN) as address:
         ...
 
-FastAPI and uvicorn are needed: the extra ``recommenders`` of the package installs them.
+FastAPI and uvicorn are needed: the extra ``workflow`` of the package installs them.
 
-Taught in chapters/recommenders/05_realtime.
+Taught in chapters/workflow/05_deployment.
 """
 
 import asyncio

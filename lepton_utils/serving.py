@@ -10,7 +10,7 @@ Parent and child agree by pipes, on every system: the arguments go to its stdin 
 line of JSON, its address comes back on stdout when it is ready, and it ends, after the
 requests that are running, when its stdin is closed: also when the parent was killed.
 
-uvicorn is needed: the extra ``recommenders`` of the package installs it.
+uvicorn is needed: the extra ``workflow`` of the package installs it.
 """
 
 import argparse

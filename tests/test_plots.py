@@ -26,7 +26,7 @@ def ax():
 def test_show_stores_caption_and_alt_and_closes(monkeypatch):
     shown = []
     monkeypatch.setattr(
-        plots, "display", lambda *data, **more: shown.append((data, more))
+        "IPython.display.display", lambda *data, **more: shown.append((data, more))
     )
     plots.use_style()
     fig, _ = plt.subplots()
