@@ -108,7 +108,7 @@ def resize_variants(rng):
     shape = (LARGE // 4, LARGE // 4)
 
     def shrink(antialias):
-        for _ in range(5):
+        for _ in range(20):
             result = tf.image.resize(batch, shape, antialias=antialias)
         return result.numpy()
 
