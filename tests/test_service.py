@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -307,6 +308,12 @@ def test_metrics_count_by_route_not_by_address(client):
 # ---- batches
 
 
+def run_apart(main):
+    """Run a coroutine function in a thread: a browser test's loop may hold this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(main())).result()
+
+
 def with_batcher(work, use, **options):
     """Run ``use(batcher)`` in an event loop; return its result."""
 
@@ -314,7 +321,7 @@ def with_batcher(work, use, **options):
         async with service.Batcher(work, **options) as batcher:
             return await asyncio.wait_for(use(batcher), 10)
 
-    return asyncio.run(main())
+    return run_apart(main)
 
 
 def test_batches_form_while_one_is_worked_on():
@@ -381,7 +388,7 @@ def test_too_many_are_refused_and_the_end_finishes_what_waits():
             await batcher.submit(5)
         return await asyncio.gather(*tasks, return_exceptions=True)
 
-    results = asyncio.run(main())
+    results = run_apart(main)
     assert done == [0, 1, 2, 3]
     assert results[:2] == [0, 1] and isinstance(results[2], asyncio.CancelledError)
 
