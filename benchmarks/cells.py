@@ -14,17 +14,13 @@ from skimage.filters import threshold_otsu
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 import lepton_utils as lu
+from lepton_utils.vision import build_unet, foreground_iou
 
 PIXELS = 300_000  # training pixels of the classifier, drawn from all training images
 LEVELS = np.arange(
     0.2, 0.6, 0.05
 )  # its decision levels; the best on training data counts
 WIDTHS = (8, 8, 16, 16, 32)  # filters of the article's five convolutions
-
-
-def foreground_iou(predicted, truth):
-    """Intersection over union of all foreground pixels of all images together."""
-    return float((predicted & truth).sum() / (predicted | truth).sum())
 
 
 def otsu(images):
@@ -57,29 +53,6 @@ def build_article_cnn(shape):
     x = layers.Conv2D(64, 1, activation="relu")(x)
     x = layers.Conv2D(1, 1)(x)
     return keras.Model(inputs, layers.UpSampling2D(8, interpolation="bilinear")(x))
-
-
-def build_unet(shape, width=8, levels=3):
-    """Build a small U-Net: two normalized convolutions on each level."""
-    inputs = x = layers.Input(shape)
-    skips = []
-    for level in range(levels):
-        skips.append(convolve_twice(x, width * 2**level))
-        x = layers.MaxPooling2D()(skips[-1])
-    x = convolve_twice(x, width * 2**levels)
-    for level in reversed(range(levels)):
-        x = layers.Concatenate()([layers.UpSampling2D()(x), skips[level]])
-        x = convolve_twice(x, width * 2**level)
-    return keras.Model(inputs, layers.Conv2D(1, 1)(x))
-
-
-def convolve_twice(x, width):
-    """Apply two 3 x 3 convolutions, each with batch normalization and a rectifier."""
-    for _ in range(2):
-        x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization(momentum=0.9)(x)
-        x = layers.ReLU()(x)
-    return x
 
 
 def train(model, learning_rate, x_train, y_train, x_test, batch_size, epochs):

@@ -2,14 +2,17 @@
 
 For each set one function that converts (download, folder), one that reads (folder),
 and, where versions differ a little, one that counts (arrays). The table of the sets is
-in `lepton_utils.datasets`.
+in `lepton_utils.catalog`.
 """
 
+import gzip
+import hashlib
 import io
 import zipfile
 import zlib
 from collections import defaultdict
 from pathlib import PurePosixPath
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -76,9 +79,7 @@ def _read_png(file, name, mode, side):
     """
     from PIL import Image
 
-    if file.getinfo(name).file_size > MAX_MEMBER:
-        raise ValueError(f"{name} in it is larger than {MAX_MEMBER:,} bytes")
-    data = io.BytesIO(file.read(name))
+    data = io.BytesIO(_member(file, name))
     try:
         with Image.open(data, formats=["PNG"]) as picture:
             if picture.size != (side, side):
@@ -124,10 +125,9 @@ def split_ml100k(arrays):
 def convert_ml100k(archive, folder):
     """Take the table of ratings out of the archive, as it is."""
     with zipfile.ZipFile(archive) as file:
-        if file.getinfo(ML100K_FILE).file_size > MAX_MEMBER:
-            raise ValueError(f"{ML100K_FILE} in it is larger than {MAX_MEMBER:,} bytes")
-        (folder / ML100K_FILE).parent.mkdir(parents=True)
-        (folder / ML100K_FILE).write_bytes(file.read(ML100K_FILE))
+        table = _member(file, ML100K_FILE)
+    (folder / ML100K_FILE).parent.mkdir(parents=True)
+    (folder / ML100K_FILE).write_bytes(table)
 
 
 # ml-1m: MovieLens, one film a user left out, as He et al. (2017) split it
@@ -192,6 +192,132 @@ def convert_ml1m(archive, folder):
 def _read_text(file, name):
     """Read a text of the archive, in whichever folder it lies."""
     (path,) = [path for path in file.namelist() if path.endswith(f"/Data/{name}")]
-    if file.getinfo(path).file_size > MAX_MEMBER:
-        raise ValueError(f"{path} in it is larger than {MAX_MEMBER:,} bytes")
-    return file.read(path).decode("ascii")
+    return _member(file, path).decode("ascii")
+
+
+# bccd: blood cells with boxes
+
+BCCD_FILE = "bccd/bccd.zip"
+BCCD_NAMES = "RBC", "WBC", "Platelets"
+BCCD_SIZE = 640, 480  # px, width and height of every image
+
+
+def read_bccd(folder):
+    """Read the local form at half size: images, objects, names; train, val, test.
+
+    An object is a row top, left, bottom, right (px of the halved image) and class, an
+    index into `BCCD_NAMES`; rows without an object are 0, 0, 0, 0, -1. Boxes without
+    area (there are two) are left out.
+    """
+    with zipfile.ZipFile(folder / BCCD_FILE) as file:
+        lists = [f"BCCD/ImageSets/Main/{part}.txt" for part in ("train", "val", "test")]
+        names = [n for part in lists for n in _member(file, part).decode().split()]
+        images = [_halve(file, f"BCCD/JPEGImages/{name}.jpg") for name in names]
+        found = [_read_boxes(file, f"BCCD/Annotations/{name}.xml") for name in names]
+    objects = np.zeros((len(names), max(map(len, found)), 5), np.float32)
+    objects[..., 4] = -1
+    for rows, boxes in zip(objects, found, strict=True):
+        rows[: len(boxes)] = boxes
+    return {"images": np.stack(images), "objects": objects, "names": np.array(names)}
+
+
+def _halve(file, name):
+    """Decode one photograph, each pixel the mean of 2 x 2."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(_member(file, name)), formats=["JPEG"]) as picture:
+            if picture.size != BCCD_SIZE:
+                raise ValueError(f"{name} in it has {picture.size} pixels")
+            return np.asarray(picture.convert("RGB").reduce(2))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{name} in it is not a readable JPEG") from error
+
+
+def _read_boxes(file, name):
+    """Read the rows of one annotation (Pascal VOC), halved."""
+    rows = []
+    try:
+        for found in ElementTree.fromstring(_member(file, name)).iter("object"):
+            label = BCCD_NAMES.index(found.findtext("name"))
+            edges = "ymin", "xmin", "ymax", "xmax"
+            box = [float(found.findtext(f"bndbox/{edge}")) / 2 for edge in edges]
+            if box[0] < box[2] and box[1] < box[3]:
+                rows.append([*box, label])
+    except (ElementTree.ParseError, TypeError) as error:
+        raise ValueError(f"{name} in it is not an annotation: {error}") from error
+    return rows
+
+
+def count_bccd(arrays):
+    """Add up the levels of all pixels; another JPEG decoder differs in the last bit."""
+    return {"gray levels": int(arrays["images"].sum(dtype=np.int64))}
+
+
+def convert_bccd(archive, folder):
+    """Keep lists, photographs and annotations of the repository's BCCD folder."""
+    (folder / BCCD_FILE).parent.mkdir(parents=True)
+    with (
+        zipfile.ZipFile(archive) as old,
+        zipfile.ZipFile(folder / BCCD_FILE, "w") as new,
+    ):
+        for name in old.namelist():
+            path = PurePosixPath(name)
+            if "BCCD" in path.parts and path.suffix in (".txt", ".jpg", ".xml"):
+                kept = path.parts[path.parts.index("BCCD") :]
+                new.writestr("/".join(kept), _member(old, name))
+
+
+# fashion_mnist: articles of clothing
+
+FASHION_FILE = "fashion_mnist/fashion_mnist.npz"
+FASHION_PARTS = (("train", 60000), ("t10k", 10000))
+
+
+def read_fashion(folder):
+    """Read the local form: images and labels, those for testing last.
+
+    Each part is put in the order of the SHA-256 of its images: as good as shuffled, and
+    the same whatever the order in the file.
+    """
+    images, labels = [], []
+    with np.load(folder / FASHION_FILE, allow_pickle=False) as file:
+        for part in "train", "test":
+            x, y = file[f"x_{part}"], file[f"y_{part}"].astype(np.uint8)
+            pairs = zip(x, y, strict=True)
+            keys = [(hashlib.sha256(image).digest(), label) for image, label in pairs]
+            order = sorted(range(len(x)), key=keys.__getitem__)
+            images.append(x[order])
+            labels.append(y[order])
+    return {"images": np.concatenate(images), "labels": np.concatenate(labels)}
+
+
+def convert_fashion(archive, folder):
+    """Turn data/fashion/*.gz of the authors' repository (IDX files) into arrays."""
+    arrays = {}
+    with zipfile.ZipFile(archive) as file:
+        for (part, count), key in zip(FASHION_PARTS, ("train", "test"), strict=True):
+            x = _read_idx(file, f"{part}-images-idx3-ubyte.gz", 16, count * 28 * 28)
+            arrays[f"x_{key}"] = x.reshape(count, 28, 28)
+            arrays[f"y_{key}"] = _read_idx(
+                file, f"{part}-labels-idx1-ubyte.gz", 8, count
+            )
+    (folder / FASHION_FILE).parent.mkdir(parents=True)
+    np.savez_compressed(folder / FASHION_FILE, **arrays)
+
+
+def _read_idx(file, name, header, size):
+    """Unpack one IDX file of bytes, in whichever folder it lies; skip its header."""
+    (path,) = [path for path in file.namelist() if path.endswith(f"/{name}")]
+    with gzip.open(io.BytesIO(_member(file, path))) as packed:
+        values = packed.read(header + size + 1)
+    if len(values) != header + size:
+        raise ValueError(f"{path} in it does not hold {size:,} values")
+    return np.frombuffer(values, np.uint8, offset=header)
+
+
+def _member(file, name):
+    """Read one file of the archive, unless it is huge."""
+    if file.getinfo(name).file_size > MAX_MEMBER:
+        raise ValueError(f"{name} in it is larger than {MAX_MEMBER:,} bytes")
+    return file.read(name)

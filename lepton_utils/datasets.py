@@ -1,8 +1,8 @@
-"""Data sets: one table, one way to load them, one way to download the public ones.
+"""Data sets: one way to load them, one way to download the public ones.
 
 A chapter runs on an embedded set, which is generated or lies in the package; under
 another name it runs on the public set of the same task: `load` returns arrays of the
-same kind. A further set is a further row of `DATASETS`.
+same kind. The table of the sets is in `lepton_utils.catalog`.
 """
 
 import contextlib
@@ -11,8 +11,6 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -21,7 +19,7 @@ import numpy as np
 import platformdirs
 
 from lepton_utils import converters
-from lepton_utils.cells import make_cells
+from lepton_utils.catalog import DATASETS
 
 TIMEOUT = (10, 30)  # s: to connect, and between two pieces of an answer
 NOT_KEPT = "Nothing was kept; try again later"
@@ -31,46 +29,6 @@ class DataError(RuntimeError):
     """A data set is missing, damaged or out of reach; the message says what to do."""
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """One row of the table.
-
-    Attributes:
-        title: what it is, in a few words.
-        origin: address of the page that describes it.
-        licence: as its authors state it.
-        shapes: name of an array -> (shape, dtype), of the whole set; the first is x,
-            the second y.
-        split: arrays -> bool array, True where an example is for testing.
-        make: () -> arrays, for an embedded set; None for a public one.
-        files: its local form: path below the data folder -> SHA-256.
-        read: data folder -> arrays, from the local form.
-        url: official address of the download.
-        url_sha256: its SHA-256 where the authors publish one, else "".
-        convert: (download, folder) -> None, writes the local form into the folder.
-        digests: name of an array -> `digest` of what a download must hold exactly.
-        counts: arrays -> counts of what a download may hold slightly more or less of.
-        expected: those counts in the files named above.
-        tolerance: float, largest relative difference of a count.
-    """
-
-    title: str
-    origin: str
-    licence: str
-    shapes: dict
-    split: Callable
-    make: Callable | None = None
-    files: dict = field(default_factory=dict)
-    read: Callable | None = None
-    url: str = ""
-    url_sha256: str = ""
-    convert: Callable | None = None
-    digests: dict = field(default_factory=dict)
-    counts: Callable | None = None
-    expected: dict = field(default_factory=dict)
-    tolerance: float = 0.0
-
-
 def load(name):
     """Load a data set, split into training and test examples.
 
@@ -78,17 +36,26 @@ def load(name):
     ``python -m lepton_utils fetch NAME`` downloaded; its files are verified by SHA-256.
 
     Args:
-        name: str, "cells" (embedded: 800 + 200 synthetic microscope images, 128 x 128)
-            or "nuclei" (public: 267 + 67 fluorescence images of BBBC038, 256 x 256);
-            "ml-100k" (public: 80,000 + 20,000 ratings of films, the later ones for
-            testing), "ml-1m" (public: 994,169 rated films, and 100 candidates for each
-            of 6,040 users).
+        name: str, one of
+
+            - to segment: "cells" (embedded: 800 + 200 synthetic microscope images, 128
+              x 128), "nuclei" (public: 267 + 67 fluorescence images, 256 x 256)
+            - to detect: "scenes" (embedded: 1,250 + 250, 128 x 128), "bccd" (public:
+              292 + 72 images of blood, 240 x 320; the official training list, then the
+              87 of the validation list)
+            - to classify: "digits" (embedded: 1,438 + 359, 8 x 8, gray levels 0-16),
+              "fashion_mnist" (public: 60,000 + 10,000, 28 x 28)
+            - to recommend: "ml-100k" (public: 80,000 + 20,000 ratings of films, the
+              later ones for testing), "ml-1m" (public: 994,169 rated films, and 100
+              candidates for each of 6,040 users).
 
     Returns:
-        ``(x_train, y_train), (x_test, y_test)``: images (n, height, width, 3) uint8 and
-        labels (n, height, width) uint8 with 0 = background, 1 ... = the single cells;
-        or pairs (n, 2) int32 of a user and a film, and ratings or labels (n,) uint8.
-        The arrays are the caller's own.
+        ``(x_train, y_train), (x_test, y_test)``. To segment: images (n, height, width,
+        3) uint8 and labels (n, height, width) uint8, 0 = background, 1 ... = the single
+        cells. To detect: such images and objects (n, k, 5) float32, rows of top, left,
+        bottom, right in px and class, -1 = no object. To classify: images (n, height,
+        width) uint8 and labels (n,) uint8. To recommend: pairs (n, 2) int32 of a user
+        and a film, and ratings or labels (n,) uint8. The arrays are the caller's own.
 
     Raises:
         ValueError: if there is no such data set; the message lists those that exist.
@@ -361,102 +328,3 @@ def _wants_progress():
 
         return sys.stderr.isatty()
     return False
-
-
-# The table
-
-
-def _make_cells():
-    images, labels = make_cells()
-    return {"images": images, "labels": labels}
-
-
-def _last_fifth(arrays):
-    count = len(arrays["images"])
-    return np.arange(count) >= count - count // 5
-
-
-def _fifth_by_id(arrays):
-    """Take every fifth example in the order of SHA-256(id), blind to the images."""
-    hashes = [hashlib.sha256(name.encode()).hexdigest() for name in arrays["ids"]]
-    test = np.zeros(len(hashes), bool)
-    test[np.argsort(hashes)[::5]] = True
-    return test
-
-
-NUCLEI_SHA256 = "9d2b07338639f3f09753f06800db5dd0d5f09ce9799182dafffd944fe9e114b1"
-NUCLEI_IMAGES = "1cdd082fd1c31e1abcb5ac60f8eebe143e893d94ef4d52c003a40f7a8c5a4621"
-NUCLEI_IDS = "32bd3c1ac6d3f84b51c914249681d15d4903e599039a8515ef32714fee19f3e4"
-ML100K_SHA256 = "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"
-ML100K_PAIRS = "4918cd812d0eecef04696746cd26cdf582c661ae5af2d4561d848df40d30eeb0"
-ML100K_RATINGS = "b0fb1ce514597290265dc2620b6e5bf8a3c612df54d77e46f6914eb659fdf9da"
-ML1M_SHA256 = "a236ea1464b4c7386b252427ef0f000e2a0f0a3dd75c9d0db894c8cdcee13222"
-ML1M_CANDIDATES = "05c891f674a22812ace39e85a26bb35833885ba77aa612cc35a353a95f30f068"
-
-DATASETS = {
-    "cells": Dataset(
-        title="synthetic microscopy, stained and fluorescent",
-        origin="lepton_utils/cells.py",
-        licence="MIT, as the book's code",
-        shapes={
-            "images": ((1000, 128, 128, 3), "uint8"),
-            "labels": ((1000, 128, 128), "uint8"),
-        },
-        split=_last_fifth,
-        make=_make_cells,
-    ),
-    "nuclei": Dataset(
-        title="fluorescent cell nuclei, 2018 Data Science Bowl, stage 1",
-        origin="https://bbbc.broadinstitute.org/BBBC038",
-        licence="CC0",
-        shapes={
-            "images": ((334, 256, 256, 3), "uint8"),
-            "labels": ((334, 256, 256), "uint8"),
-            "ids": ((334,), "<U64"),
-        },
-        split=_fifth_by_id,
-        files={converters.NUCLEI_FILE: NUCLEI_SHA256},
-        read=converters.read_nuclei,
-        url="https://data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip",
-        convert=converters.convert_nuclei,
-        digests={"ids": NUCLEI_IDS, "images": NUCLEI_IMAGES},
-        counts=converters.count_nuclei,
-        expected={"nuclei": 9543, "foreground pixels": 1682537},
-        tolerance=0.05,
-    ),
-    "ml-100k": Dataset(
-        title="MovieLens 100K: ratings of films, 1 to 5, with their time",
-        origin="https://grouplens.org/datasets/movielens/100k/",
-        licence="GroupLens: for research, no redistribution without permission",
-        shapes={
-            "pairs": ((100000, 2), "int32"),
-            "ratings": ((100000,), "uint8"),
-            "times": ((100000,), "int64"),
-        },
-        split=converters.split_ml100k,
-        files={converters.ML100K_FILE: ML100K_SHA256},
-        read=converters.read_ml100k,
-        url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
-        convert=converters.convert_ml100k,
-        digests={"pairs": ML100K_PAIRS, "ratings": ML100K_RATINGS},
-    ),
-    "ml-1m": Dataset(
-        title="MovieLens 1M: who rated what, one film a user left out (NCF split)",
-        origin="https://github.com/hexiangnan/neural_collaborative_filtering",
-        licence="GroupLens: for research, no redistribution without permission",
-        shapes={
-            "pairs": ((1598169, 2), "int32"),
-            "labels": ((1598169,), "uint8"),
-            "candidates": ((6040, 100), "int32"),
-        },
-        split=converters.split_ml1m,
-        files={converters.ML1M_FILE: ML1M_SHA256},
-        read=converters.read_ml1m,
-        url="https://github.com/hexiangnan/neural_collaborative_filtering/archive/"
-        "4aab159e81c44b062c091bdaed0ab54ac632371f.zip",
-        convert=converters.convert_ml1m,
-        digests={"candidates": ML1M_CANDIDATES},
-        counts=converters.count_ml1m,
-        expected={"training pairs": 994169, "users": 6040, "films": 3705},
-    ),
-}

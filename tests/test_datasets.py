@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import http.server
 import io
@@ -57,6 +58,54 @@ def zip_nuclei():
     return buffer.getvalue()
 
 
+def write_jpeg(archive, name, level, size=(640, 480)):
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (level, 0, 9)).save(buffer, "JPEG")
+    archive.writestr(name, buffer.getvalue())
+
+
+def annotate(*objects):
+    """An annotation with (name, xmin, ymin, xmax, ymax) for each object."""
+    edges = "xmin", "ymin", "xmax", "ymax"
+    text = ""
+    for name, *box in objects:
+        pairs = zip(edges, box, strict=False)
+        inner = "".join(f"<{edge}>{value}</{edge}>" for edge, value in pairs)
+        text += f"<object><name>{name}</name><bndbox>{inner}</bndbox></object>"
+    return f"<annotation>{text}</annotation>"
+
+
+def zip_bccd(size=(640, 480), second=None, top="BCCD_Dataset-master"):
+    """Three blood images as the official archive has them, one for each list."""
+    flat = "RBC", 9, 9, 9, 9
+    texts = [annotate(("RBC", 10, 20, 30, 60), flat), annotate(("WBC", 2, 4, 6, 8))]
+    texts.append(annotate(("Platelets", 0, 0, 7, 9), ("RBC", 1, 2, 3, 4)))
+    texts[1] = second or texts[1]
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(f"{top}/README.md", "# Blood")
+        for i, part in enumerate(("test", "train", "val")):
+            archive.writestr(f"{top}/BCCD/ImageSets/Main/{part}.txt", f"Blood_{i}\n")
+            archive.writestr(f"{top}/BCCD/Annotations/Blood_{i}.xml", texts[i])
+            write_jpeg(archive, f"{top}/BCCD/JPEGImages/Blood_{i}.jpg", 90 + i, size)
+    return buffer.getvalue()
+
+
+def zip_fashion(count=4):
+    """Clothes as in the official archive: packed IDX files, their values 0 to 255."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for part, shift in ("train", 0), ("t10k", 50):
+            images = np.arange(count, dtype=np.uint8).repeat(28 * 28) + np.uint8(shift)
+            for name, header, values in (
+                ("images-idx3-ubyte", 16, images.tobytes()),
+                ("labels-idx1-ubyte", 8, bytes(range(count))),
+            ):
+                packed = gzip.compress(bytes(header) + values)
+                archive.writestr(f"master/data/fashion/{part}-{name}.gz", packed)
+    return buffer.getvalue()
+
+
 ARCHIVE = zip_nuclei()
 DAMAGED = ARCHIVE[:2000] + bytes(500) + ARCHIVE[2500:]
 
@@ -110,6 +159,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer_ml1m_disorder(self):
         self.answer(zip_texts(ml1m_texts(first=1)))
+
+    def answer_bccd(self):
+        self.answer(zip_bccd())
+
+    def answer_fashion(self):
+        self.answer(zip_fashion())
 
     def answer_damaged(self):
         self.answer(DAMAGED, len(DAMAGED))
@@ -198,7 +253,7 @@ def files_in(folder):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match="one of cells, nuclei, ml-100k, ml-1m, got"):
+    with pytest.raises(ValueError, match=r"one of cells, nuclei, .*ml-1m, got 'celsl'"):
         load("celsl")
 
 
@@ -260,17 +315,21 @@ def test_the_split_depends_on_the_ids_alone():
     assert set(ids[test]) == set(ids[order][again])
 
 
-@pytest.mark.skipif(
-    datasets.find_folder("nuclei") is None,
-    reason="the public set is not on this machine",
+@pytest.mark.parametrize(
+    ("name", "train", "test"),
+    [
+        ("nuclei", (267, 256, 256, 3), (67, 256, 256, 3)),
+        ("bccd", (292, 240, 320, 3), (72, 240, 320, 3)),
+        ("fashion_mnist", (60000, 28, 28), (10000, 28, 28)),
+    ],
 )
-def test_the_public_nuclei_agree_with_the_table():
-    entry = DATASETS["nuclei"]
-    (x_train, y_train), (x_test, y_test) = load("nuclei")
-    assert x_train.shape == (267, 256, 256, 3) and y_train.shape == (267, 256, 256)
-    assert x_test.shape == (67, 256, 256, 3) and y_test.shape == (67, 256, 256)
-    arrays = entry.read(datasets.find_folder("nuclei"))
-    datasets.verify("nuclei", entry, arrays)
+def test_the_public_sets_agree_with_the_table(name, train, test):
+    entry, folder = DATASETS[name], datasets.find_folder(name)
+    if folder is None:
+        pytest.skip(f"{name} is not on this machine")
+    (x_train, _), (x_test, _) = load(name)
+    assert x_train.shape == train and x_test.shape == test
+    datasets.verify(name, entry, entry.read(folder))
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -512,6 +571,91 @@ def test_a_huge_member_is_refused(tmp_path, monkeypatch, convert, texts):
     monkeypatch.setattr(converters, "MAX_MEMBER", 10)
     with pytest.raises(ValueError, match="larger than 10 bytes"):
         convert(tmp_path / "a.zip", tmp_path)
+
+
+# Blood cells, clothes
+
+
+def test_blood_cells_are_fetched_halved_in_the_official_order(
+    server, cache, monkeypatch
+):
+    objects = np.zeros((3, 2, 5), np.float32)
+    objects[..., 4] = -1
+    objects[0, 0] = 2, 1, 4, 3, 1
+    objects[1] = [0, 0, 4.5, 3.5, 2], [1, 0.5, 2, 1.5, 0]
+    objects[2, 0] = 10, 5, 30, 15, 0
+    names = np.array(["Blood_1", "Blood_2", "Blood_0"])
+    row = replace(
+        DATASETS["bccd"],
+        url=f"{server}/bccd",
+        shapes={
+            "images": ((3, 240, 320, 3), "uint8"),
+            "objects": ((3, 2, 5), "float32"),
+        },
+        digests={"objects": digest(objects), "names": digest(names)},
+        counts=None,
+        split=lambda arrays: np.array([False, False, True]),
+    )
+    monkeypatch.setitem(DATASETS, "bccd", row)
+    fetch("bccd")
+    (x_train, y_train), (x_test, y_test) = load("bccd")
+    assert np.array_equal(y_train, objects[:2]) and np.array_equal(y_test, objects[2:])
+    red = [int(image[0, 0, 0]) for image in (*x_train, *x_test)]
+    assert np.allclose(red, [91, 92, 90], atol=3)
+    assert "README.md" not in "".join(
+        zipfile.ZipFile(cache / "bccd/bccd.zip").namelist()
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": (64, 48)}, r"has \(64, 48\) pixels"),
+        ({"second": "<annotation>"}, "is not an annotation"),
+        ({"second": annotate(("RBC",))}, "is not an annotation"),
+        ({"second": annotate(("cat", 1, 1, 2, 2))}, "not in tuple"),
+        ({"top": "BCCD_Dataset-master/more"}, None),
+    ],
+)
+def test_strange_blood_cells_are_refused(tmp_path, changes, message):
+    (tmp_path / "a.zip").write_bytes(zip_bccd(**changes))
+    converters.convert_bccd(tmp_path / "a.zip", tmp_path)
+    if message is None:
+        assert len(converters.read_bccd(tmp_path)["images"]) == 3
+        return
+    with pytest.raises(ValueError, match=message):
+        converters.read_bccd(tmp_path)
+
+
+def test_clothes_are_fetched_in_an_order_that_no_file_sets(
+    server, cache, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(converters, "FASHION_PARTS", (("train", 4), ("t10k", 4)))
+    row = replace(
+        DATASETS["fashion_mnist"],
+        url=f"{server}/fashion",
+        shapes={"images": ((8, 28, 28), "uint8"), "labels": ((8,), "uint8")},
+        split=lambda arrays: np.arange(8) >= 4,
+        digests={},
+    )
+    monkeypatch.setitem(DATASETS, "fashion_mnist", row)
+    fetch("fashion_mnist")
+    (x_train, y_train), (x_test, y_test) = load("fashion_mnist")
+    assert np.array_equal(x_train[:, 3, 4], y_train) and sorted(y_train) == [0, 1, 2, 3]
+    assert np.array_equal(x_test[:, 3, 4], y_test + 50)
+    path = tmp_path / "fashion_mnist" / "fashion_mnist.npz"
+    path.parent.mkdir()
+    turned = {
+        f"x_{part}": x[::-1] for part, x in (("train", x_train), ("test", x_test))
+    }
+    turned |= {
+        f"y_{part}": y[::-1] for part, y in (("train", y_train), ("test", y_test))
+    }
+    np.savez(path, **turned)
+    assert np.array_equal(converters.read_fashion(tmp_path)["labels"][:4], y_train)
+    (tmp_path / "a.zip").write_bytes(zip_fashion(count=3))
+    with pytest.raises(ValueError, match="does not hold 3,136 values"):
+        converters.convert_fashion(tmp_path / "a.zip", tmp_path / "new")
 
 
 # command line

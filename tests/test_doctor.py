@@ -225,8 +225,14 @@ def test_data_are_listed_with_their_places(monkeypatch, tmp_path):
     monkeypatch.setenv("LEPTON_CACHE", str(tmp_path))
     monkeypatch.delenv("LEPTON_DATA", raising=False)
     status, text, fix = doctor.check_data()
-    absent = ", ".join(f"{name}: absent" for name in ("nuclei", "ml-100k", "ml-1m"))
-    assert (status, text) == (OK, f"data: cells: generated, {absent}")
+    assert status == OK and text.startswith("data: cells: generated, nuclei: absent, ")
+    places = dict(place.split(": ") for place in text[6:].split(", "))
+    assert {name for name, place in places.items() if place == "generated"} == {
+        "cells",
+        "digits",
+        "scenes",
+    }
+    assert len(places) == len(datasets.DATASETS)
     assert "fetch" in fix
     path = tmp_path / "dsb2018" / "dsb2018_256.npz"
     path.parent.mkdir()

@@ -1,0 +1,225 @@
+"""The table of the data sets: what each is, where it comes from, how it is verified.
+
+A further set is a further row of `DATASETS`; `lepton_utils.datasets` loads and
+downloads them.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lepton_utils import converters
+from lepton_utils.cells import make_cells
+from lepton_utils.scenes import make_scenes
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One row of the table.
+
+    Attributes:
+        title: what it is, in a few words.
+        origin: address of the page that describes it.
+        licence: as its authors state it.
+        shapes: name of an array -> (shape, dtype), of the whole set; the first is x,
+            the second y.
+        split: arrays -> bool array, True where an example is for testing.
+        make: () -> arrays, for an embedded set; None for a public one.
+        files: its local form: path below the data folder -> SHA-256.
+        read: data folder -> arrays, from the local form.
+        url: official address of the download.
+        url_sha256: its SHA-256 where the authors publish one, else "".
+        convert: (download, folder) -> None, writes the local form into the folder.
+        digests: name of an array -> `digest` of what a download must hold exactly.
+        counts: arrays -> counts of what a download may hold slightly more or less of.
+        expected: those counts in the files named above.
+        tolerance: float, largest relative difference of a count.
+    """
+
+    title: str
+    origin: str
+    licence: str
+    shapes: dict
+    split: Callable
+    make: Callable | None = None
+    files: dict = field(default_factory=dict)
+    read: Callable | None = None
+    url: str = ""
+    url_sha256: str = ""
+    convert: Callable | None = None
+    digests: dict = field(default_factory=dict)
+    counts: Callable | None = None
+    expected: dict = field(default_factory=dict)
+    tolerance: float = 0.0
+
+
+def _make_cells():
+    images, labels = make_cells()
+    return {"images": images, "labels": labels}
+
+
+def _make_scenes():
+    images, objects = make_scenes()
+    return {"images": images, "objects": objects}
+
+
+def _load_digits():
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits().images, load_digits().target
+    return {"images": images.astype(np.uint8), "labels": labels.astype(np.uint8)}
+
+
+def _last(count):
+    """Split off the last examples, so many of them, for testing."""
+
+    def split(arrays):
+        total = len(arrays["images"])
+        return np.arange(total) >= total - count
+
+    return split
+
+
+def _fifth_by_id(arrays):
+    """Take every fifth example in the order of SHA-256(id), blind to the images."""
+    hashes = [hashlib.sha256(name.encode()).hexdigest() for name in arrays["ids"]]
+    test = np.zeros(len(hashes), bool)
+    test[np.argsort(hashes)[::5]] = True
+    return test
+
+
+NUCLEI_SHA256 = "9d2b07338639f3f09753f06800db5dd0d5f09ce9799182dafffd944fe9e114b1"
+NUCLEI_IMAGES = "1cdd082fd1c31e1abcb5ac60f8eebe143e893d94ef4d52c003a40f7a8c5a4621"
+NUCLEI_IDS = "32bd3c1ac6d3f84b51c914249681d15d4903e599039a8515ef32714fee19f3e4"
+FASHION_SHA256 = "a4349ee55a6249be7a5831a7f7680e62b5c70036eaed7f3fa99ac8d1f91aa338"
+FASHION_IMAGES = "0eef9bc13ffd341fe1eae6212e969ea41ce2f91baff2fc304b9f3afd8c806d04"
+FASHION_LABELS = "b6603a97a3f33f8bbe400dae97a01fe8c9c5acfc6826d67931faeecfc4fde5a6"
+BCCD_SHA256 = "f00127b7296fb4e8cdfcfd32b384e9456939859bbb1259c2f15a234a27be33e2"
+BCCD_OBJECTS = "e84ea646cfcf79c1a89746e1390356c9babca572edadc8c5db6b9dc81c43888e"
+BCCD_IDS = "618993d50d2136fbe77a83432e5e0996cd8fd9a260ac5fc5980507cc73453f03"
+ML100K_SHA256 = "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"
+ML100K_PAIRS = "4918cd812d0eecef04696746cd26cdf582c661ae5af2d4561d848df40d30eeb0"
+ML100K_RATINGS = "b0fb1ce514597290265dc2620b6e5bf8a3c612df54d77e46f6914eb659fdf9da"
+ML1M_SHA256 = "a236ea1464b4c7386b252427ef0f000e2a0f0a3dd75c9d0db894c8cdcee13222"
+ML1M_CANDIDATES = "05c891f674a22812ace39e85a26bb35833885ba77aa612cc35a353a95f30f068"
+
+DATASETS = {
+    "cells": Dataset(
+        title="synthetic microscopy, stained and fluorescent",
+        origin="lepton_utils/cells.py",
+        licence="MIT, as the book's code",
+        shapes={
+            "images": ((1000, 128, 128, 3), "uint8"),
+            "labels": ((1000, 128, 128), "uint8"),
+        },
+        split=_last(200),
+        make=_make_cells,
+    ),
+    "nuclei": Dataset(
+        title="fluorescent cell nuclei, 2018 Data Science Bowl, stage 1",
+        origin="https://bbbc.broadinstitute.org/BBBC038",
+        licence="CC0",
+        shapes={
+            "images": ((334, 256, 256, 3), "uint8"),
+            "labels": ((334, 256, 256), "uint8"),
+            "ids": ((334,), "<U64"),
+        },
+        split=_fifth_by_id,
+        files={converters.NUCLEI_FILE: NUCLEI_SHA256},
+        read=converters.read_nuclei,
+        url="https://data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip",
+        convert=converters.convert_nuclei,
+        digests={"ids": NUCLEI_IDS, "images": NUCLEI_IMAGES},
+        counts=converters.count_nuclei,
+        expected={"nuclei": 9543, "foreground pixels": 1682537},
+        tolerance=0.05,
+    ),
+    "digits": Dataset(
+        title="handwritten digits, scanned at 8 x 8, gray levels 0-16",
+        origin="https://scikit-learn.org/stable/modules/generated/sklearn.datasets.load_digits.html",
+        licence="CC BY 4.0 (UCI Machine Learning Repository, doi:10.24432/C50P49)",
+        shapes={"images": ((1797, 8, 8), "uint8"), "labels": ((1797,), "uint8")},
+        split=_last(359),
+        make=_load_digits,
+    ),
+    "fashion_mnist": Dataset(
+        title="articles of clothing in ten classes, 28 x 28, gray levels",
+        origin="https://github.com/zalandoresearch/fashion-mnist",
+        licence="MIT",
+        shapes={"images": ((70000, 28, 28), "uint8"), "labels": ((70000,), "uint8")},
+        split=_last(10000),
+        files={converters.FASHION_FILE: FASHION_SHA256},
+        read=converters.read_fashion,
+        url="https://github.com/zalandoresearch/fashion-mnist/archive/refs/heads/"
+        "master.zip",
+        convert=converters.convert_fashion,
+        digests={"images": FASHION_IMAGES, "labels": FASHION_LABELS},
+    ),
+    "scenes": Dataset(
+        title="synthetic scenes with boxes: discs, squares, triangles",
+        origin="lepton_utils/scenes.py",
+        licence="MIT, as the book's code",
+        shapes={
+            "images": ((1500, 128, 128, 3), "uint8"),
+            "objects": ((1500, 5, 5), "float32"),
+        },
+        split=_last(250),
+        make=_make_scenes,
+    ),
+    "bccd": Dataset(
+        title="blood cells under the microscope, with boxes, 640 x 480 halved",
+        origin="https://github.com/Shenggan/BCCD_Dataset",
+        licence="MIT",
+        shapes={
+            "images": ((364, 240, 320, 3), "uint8"),
+            "objects": ((364, 30, 5), "float32"),
+            "names": ((364,), "<U16"),
+        },
+        split=_last(72),
+        files={converters.BCCD_FILE: BCCD_SHA256},
+        read=converters.read_bccd,
+        url="https://github.com/Shenggan/BCCD_Dataset/archive/refs/heads/master.zip",
+        convert=converters.convert_bccd,
+        digests={"objects": BCCD_OBJECTS, "names": BCCD_IDS},
+        counts=converters.count_bccd,
+        expected={"gray levels": 15345359040},
+        tolerance=0.01,
+    ),
+    "ml-100k": Dataset(
+        title="MovieLens 100K: ratings of films, 1 to 5, with their time",
+        origin="https://grouplens.org/datasets/movielens/100k/",
+        licence="GroupLens: for research, no redistribution without permission",
+        shapes={
+            "pairs": ((100000, 2), "int32"),
+            "ratings": ((100000,), "uint8"),
+            "times": ((100000,), "int64"),
+        },
+        split=converters.split_ml100k,
+        files={converters.ML100K_FILE: ML100K_SHA256},
+        read=converters.read_ml100k,
+        url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+        convert=converters.convert_ml100k,
+        digests={"pairs": ML100K_PAIRS, "ratings": ML100K_RATINGS},
+    ),
+    "ml-1m": Dataset(
+        title="MovieLens 1M: who rated what, one film a user left out (NCF split)",
+        origin="https://github.com/hexiangnan/neural_collaborative_filtering",
+        licence="GroupLens: for research, no redistribution without permission",
+        shapes={
+            "pairs": ((1598169, 2), "int32"),
+            "labels": ((1598169,), "uint8"),
+            "candidates": ((6040, 100), "int32"),
+        },
+        split=converters.split_ml1m,
+        files={converters.ML1M_FILE: ML1M_SHA256},
+        read=converters.read_ml1m,
+        url="https://github.com/hexiangnan/neural_collaborative_filtering/archive/"
+        "4aab159e81c44b062c091bdaed0ab54ac632371f.zip",
+        convert=converters.convert_ml1m,
+        digests={"candidates": ML1M_CANDIDATES},
+        counts=converters.count_ml1m,
+        expected={"training pairs": 994169, "users": 6040, "films": 3705},
+    ),
+}
