@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lepton_utils import converters
+from lepton_utils import converters, corpora
 from lepton_utils.cells import make_cells
 from lepton_utils.scenes import make_scenes
 
@@ -72,14 +72,25 @@ def _load_digits():
     return {"images": images.astype(np.uint8), "labels": labels.astype(np.uint8)}
 
 
+def _read_sentences():
+    from lepton_utils.datasets import embedded_file
+
+    text = embedded_file("text/sentences_zh.txt").read_text("utf8")
+    return corpora.read_sentences(text.splitlines())
+
+
 def _last(count):
     """Split off the last examples, so many of them, for testing."""
 
     def split(arrays):
-        total = len(arrays["images"])
+        total = len(next(iter(arrays.values())))
         return np.arange(total) >= total - count
 
     return split
+
+
+def _every_tenth(arrays):
+    return np.arange(len(arrays["labels"])) % 10 == 9
 
 
 def _fifth_by_id(arrays):
@@ -99,6 +110,15 @@ FASHION_LABELS = "b6603a97a3f33f8bbe400dae97a01fe8c9c5acfc6826d67931faeecfc4fde5
 BCCD_SHA256 = "f00127b7296fb4e8cdfcfd32b384e9456939859bbb1259c2f15a234a27be33e2"
 BCCD_OBJECTS = "e84ea646cfcf79c1a89746e1390356c9babca572edadc8c5db6b9dc81c43888e"
 BCCD_IDS = "618993d50d2136fbe77a83432e5e0996cd8fd9a260ac5fc5980507cc73453f03"
+UD_ZH_SHA256 = (
+    "b5997f946bb9eccc5c16ecb99fb35a65e8c669fcc1b17c069e8a5d82466105b5",
+    "53c9c23a44b9ffbc7ca634c1a4703b7020c0c59d8fa2a5ca2f08b965d0418aa9",
+    "6434560122a2df7649d8fb3f9831094348b41ef934cf454ed3bf9a3971ff3c45",
+)
+UD_ZH_TAGGED = "66ec6b845198568f52306c529d57d62737f9ab735a2f0e8fca14997b3d7292f5"
+MR_SHA256 = "b8846c3bbd59241f901efdc58f7c515e4b280ab3561fd1858caa5aa48da95a8a"
+MR_TEXTS = "d7ef71f9a0f00cb69cbded1e6105fe95874072087acfc11a565b49267fe0c7e2"
+MR_LABELS = "eb5cb494aec0db1938b10e5709da6336cae7ba67f4a0f4e928ddfa42d92f1499"
 ML100K_SHA256 = "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"
 ML100K_PAIRS = "4918cd812d0eecef04696746cd26cdf582c661ae5af2d4561d848df40d30eeb0"
 ML100K_RATINGS = "b0fb1ce514597290265dc2620b6e5bf8a3c612df54d77e46f6914eb659fdf9da"
@@ -186,6 +206,40 @@ DATASETS = {
         counts=converters.count_bccd,
         expected={"gray levels": 15345359040},
         tolerance=0.01,
+    ),
+    "sentences": Dataset(
+        title="sentences of Chinese, segmented and tagged by hand",
+        origin="data/text/sentences_zh.txt",
+        licence="MIT, as the book's code",
+        shapes={"texts": ((60,), "<U15"), "tagged": ((60,), "<U77")},
+        split=_last(20),
+        make=_read_sentences,
+    ),
+    "ud_zh_gsd": Dataset(
+        title="sentences of Wikipedia in traditional Chinese, segmented and tagged",
+        origin="https://github.com/UniversalDependencies/UD_Chinese-GSD/tree/r1.4",
+        licence="CC BY-NC-SA 4.0",
+        shapes={"texts": ((4997,), "<U182"), "tagged": ((4997,), "<U819")},
+        split=_last(500),
+        files=dict(zip(corpora.UD_ZH_FILES.values(), UD_ZH_SHA256, strict=True)),
+        read=corpora.read_ud_zh,
+        url="https://github.com/UniversalDependencies/UD_Chinese-GSD/archive/refs/tags/"
+        "r1.4.zip",
+        convert=corpora.convert_ud_zh,
+        digests={"tagged": UD_ZH_TAGGED},
+    ),
+    "mr": Dataset(
+        title="sentences from film reviews, positive or negative",
+        origin="https://www.cs.cornell.edu/people/pabo/movie-review-data/",
+        licence="for research, as its authors offer it",
+        shapes={"texts": ((10662,), "<U267"), "labels": ((10662,), "uint8")},
+        split=_every_tenth,
+        files={corpora.MR_FILE: MR_SHA256},
+        read=corpora.read_mr,
+        url="https://github.com/harvardnlp/sent-conv-torch/archive/"
+        "d61ded09c99c0199d8c5bca946cd65864de2b296.zip",
+        convert=corpora.convert_mr,
+        digests={"texts": MR_TEXTS, "labels": MR_LABELS},
     ),
     "ml-100k": Dataset(
         title="MovieLens 100K: ratings of films, 1 to 5, with their time",

@@ -79,7 +79,7 @@ def _read_png(file, name, mode, side):
     """
     from PIL import Image
 
-    data = io.BytesIO(_member(file, name))
+    data = io.BytesIO(read_member(file, name))
     try:
         with Image.open(data, formats=["PNG"]) as picture:
             if picture.size != (side, side):
@@ -125,7 +125,7 @@ def split_ml100k(arrays):
 def convert_ml100k(archive, folder):
     """Take the table of ratings out of the archive, as it is."""
     with zipfile.ZipFile(archive) as file:
-        table = _member(file, ML100K_FILE)
+        table = read_member(file, ML100K_FILE)
     (folder / ML100K_FILE).parent.mkdir(parents=True)
     (folder / ML100K_FILE).write_bytes(table)
 
@@ -192,7 +192,7 @@ def convert_ml1m(archive, folder):
 def _read_text(file, name):
     """Read a text of the archive, in whichever folder it lies."""
     (path,) = [path for path in file.namelist() if path.endswith(f"/Data/{name}")]
-    return _member(file, path).decode("ascii")
+    return read_member(file, path).decode("ascii")
 
 
 # bccd: blood cells with boxes
@@ -211,7 +211,7 @@ def read_bccd(folder):
     """
     with zipfile.ZipFile(folder / BCCD_FILE) as file:
         lists = [f"BCCD/ImageSets/Main/{part}.txt" for part in ("train", "val", "test")]
-        names = [n for part in lists for n in _member(file, part).decode().split()]
+        names = [n for part in lists for n in read_member(file, part).decode().split()]
         images = [_halve(file, f"BCCD/JPEGImages/{name}.jpg") for name in names]
         found = [_read_boxes(file, f"BCCD/Annotations/{name}.xml") for name in names]
     objects = np.zeros((len(names), max(map(len, found)), 5), np.float32)
@@ -226,7 +226,9 @@ def _halve(file, name):
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(_member(file, name)), formats=["JPEG"]) as picture:
+        with Image.open(
+            io.BytesIO(read_member(file, name)), formats=["JPEG"]
+        ) as picture:
             if picture.size != BCCD_SIZE:
                 raise ValueError(f"{name} in it has {picture.size} pixels")
             return np.asarray(picture.convert("RGB").reduce(2))
@@ -238,7 +240,7 @@ def _read_boxes(file, name):
     """Read the rows of one annotation (Pascal VOC), halved."""
     rows = []
     try:
-        for found in ElementTree.fromstring(_member(file, name)).iter("object"):
+        for found in ElementTree.fromstring(read_member(file, name)).iter("object"):
             label = BCCD_NAMES.index(found.findtext("name"))
             edges = "ymin", "xmin", "ymax", "xmax"
             box = [float(found.findtext(f"bndbox/{edge}")) / 2 for edge in edges]
@@ -265,7 +267,7 @@ def convert_bccd(archive, folder):
             path = PurePosixPath(name)
             if "BCCD" in path.parts and path.suffix in (".txt", ".jpg", ".xml"):
                 kept = path.parts[path.parts.index("BCCD") :]
-                new.writestr("/".join(kept), _member(old, name))
+                new.writestr("/".join(kept), read_member(old, name))
 
 
 # fashion_mnist: articles of clothing
@@ -309,14 +311,14 @@ def convert_fashion(archive, folder):
 def _read_idx(file, name, header, size):
     """Unpack one IDX file of bytes, in whichever folder it lies; skip its header."""
     (path,) = [path for path in file.namelist() if path.endswith(f"/{name}")]
-    with gzip.open(io.BytesIO(_member(file, path))) as packed:
+    with gzip.open(io.BytesIO(read_member(file, path))) as packed:
         values = packed.read(header + size + 1)
     if len(values) != header + size:
         raise ValueError(f"{path} in it does not hold {size:,} values")
     return np.frombuffer(values, np.uint8, offset=header)
 
 
-def _member(file, name):
+def read_member(file, name):
     """Read one file of the archive, unless it is huge."""
     if file.getinfo(name).file_size > MAX_MEMBER:
         raise ValueError(f"{name} in it is larger than {MAX_MEMBER:,} bytes")

@@ -45,6 +45,10 @@ def load(name):
               87 of the validation list)
             - to classify: "digits" (embedded: 1,438 + 359, 8 x 8, gray levels 0-16),
               "fashion_mnist" (public: 60,000 + 10,000, 28 x 28)
+            - to read: "sentences" (embedded: 40 + 20 of Chinese), "ud_zh_gsd" (public:
+              4,497 + 500 of Wikipedia in traditional Chinese; the 3,997 of the training
+              list, then the 500 of the development list), "mr" (public: 9,596 + 1,066
+              from film reviews)
             - to recommend: "ml-100k" (public: 80,000 + 20,000 ratings of films, the
               later ones for testing), "ml-1m" (public: 994,169 rated films, and 100
               candidates for each of 6,040 users).
@@ -54,8 +58,10 @@ def load(name):
         3) uint8 and labels (n, height, width) uint8, 0 = background, 1 ... = the single
         cells. To detect: such images and objects (n, k, 5) float32, rows of top, left,
         bottom, right in px and class, -1 = no object. To classify: images (n, height,
-        width) uint8 and labels (n,) uint8. To recommend: pairs (n, 2) int32 of a user
-        and a film, and ratings or labels (n,) uint8. The arrays are the caller's own.
+        width) uint8 and labels (n,) uint8. To read: strings, and for each a string
+        "word/TAG word/TAG ..." or a label, 1 = positive. To recommend: pairs (n, 2)
+        int32 of a user and a film, and ratings or labels (n,) uint8. The arrays are the
+        caller's own.
 
     Raises:
         ValueError: if there is no such data set; the message lists those that exist.

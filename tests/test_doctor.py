@@ -231,6 +231,7 @@ def test_data_are_listed_with_their_places(monkeypatch, tmp_path):
         "cells",
         "digits",
         "scenes",
+        "sentences",
     }
     assert len(places) == len(datasets.DATASETS)
     assert "fetch" in fix

@@ -1,0 +1,186 @@
+"""Tokens by their properties and against jieba; corpora read and fetched."""
+
+import gzip
+import tempfile
+import zipfile
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lepton_utils import converters, corpora, datasets, text
+
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+FEW = st.text("ab 分词é\n👩‍🔬_.7", max_size=40)
+CONLLU = """\
+# text = 他們 去了。
+1\t他們\t他\tPRON\t_
+2-3\t去了\t_\t_\t_
+2\t去\t去\tVERB\t_
+3\t了\t了\tAUX\t_
+4\t。\t。\tPUNCT\t_
+
+1\t1/2\t_\tNUM\t_
+"""
+
+
+# Words
+
+
+def test_words_numbers_and_signs():
+    got = text.tokenize("It's 3.5 GB, isn't it? (l'été) https://a.org/b?c=1 x_y")
+    expected = "it's|3.5|gb|,|isn't|it|?|(|l'été|)|https://a.org/b?c=1|x|_|y"
+    assert got == expected.split("|")
+    assert text.tokenize("") == text.tokenize(" \n\t") == []
+
+
+@given(ANY_TEXT)
+def test_no_character_but_space_is_dropped(sentence):
+    kept = "".join(sentence.lower().split())
+    assert "".join("".join(text.tokenize(sentence)).split()) == kept
+
+
+# Chinese
+
+
+def test_segmentation_agrees_with_jieba(tmp_path):
+    jieba = pytest.importorskip("jieba")
+    jieba.setLogLevel("ERROR")
+    tokenizer = jieba.Tokenizer()
+    tokenizer.tmp_dir = str(tmp_path)
+    (x_train, _), (x_test, _) = datasets.load("sentences")
+    sentences = [
+        *x_train,
+        *x_test,
+        "他来到了网易杭研大厦",
+        "这是一个伸手不见五指的黑夜",
+    ]
+    for sentence in map(str, sentences):
+        assert text.segment(sentence) == tokenizer.lcut(sentence, HMM=False)
+
+
+@given(FEW)
+def test_words_join_to_the_text(sentence):
+    words = text.segment(sentence, {"分词": 2, "a": 5, "ab": 1})
+    assert "".join(words) == sentence
+
+
+def test_segmentation_of_little():
+    assert text.segment("") == []
+    assert text.segment("龘龘") == ["龘", "龘"]
+    assert text.segment("abab", {"ab": 1, "a": 1, "b": 1}) == ["ab", "ab"]
+    assert text.segment("abab", {"ab": 1, "a": 1, "b": 1}, longest=1) == list("abab")
+    with pytest.raises(ValueError, match="counts must hold at least one word, got 0"):
+        text.segment("a", {})
+
+
+# Byte pairs
+
+
+@given(ANY_TEXT | FEW)
+def test_byte_pairs_lose_nothing(sentence):
+    table = text.vocabulary(MERGES)
+    symbols = text.encode(sentence, MERGES)
+    assert text.decode(symbols, table) == sentence
+    assert len(symbols) <= len(sentence.encode())
+
+
+@settings(deadline=None)
+@given(FEW, st.integers(0, 30))
+def test_training_is_counting_again(sentence, num_merges):
+    pieces, expected = text.cut_pieces(sentence), {}
+    got = text.train_bpe(pieces, num_merges)
+    for new in range(256, 256 + num_merges):
+        pairs = Counter()
+        for symbols, count in pieces.items():
+            for pair in pairwise(symbols):
+                pairs[pair] += count
+        if not pairs:
+            break
+        best = max(pairs, key=lambda pair: (pairs[pair], pair))
+        expected[best] = new
+        pieces = Counter(
+            {text.merge(symbols, best, new): n for symbols, n in pieces.items()}
+        )
+    assert got == expected
+
+
+def test_the_example_of_its_authors():
+    words = {"low": 5, "lower": 2, "newest": 6, "widest": 3}
+    merges = text.train_bpe({tuple(w.encode()): n for w, n in words.items()}, 4)
+    table = text.vocabulary(merges)
+    assert [table[symbol] for symbol in merges.values()] == [
+        b"st",
+        b"est",
+        b"ow",
+        b"low",
+    ]
+
+
+def test_bad_symbols_are_named():
+    with pytest.raises(ValueError, match="symbols must be in the table, got 999"):
+        text.decode([65, 999], text.vocabulary({}))
+    with pytest.raises(ValueError, match="num_merges must be at least 0, got -1"):
+        text.train_bpe({}, -1)
+    with pytest.raises(UnicodeEncodeError):
+        text.encode("\ud83d", {})
+    assert text.decode(text.encode("词", {})[:2], text.vocabulary({})) == "\ufffd"
+
+
+MERGES = text.train_bpe(text.cut_pieces("分词 a b ab ab, éé 分词 ab__ 77 " * 3), 20)
+
+
+# Corpora
+
+
+def test_conllu_becomes_pairs():
+    sentences = corpora.read_conllu(CONLLU.splitlines(keepends=True))
+    assert sentences == ["他們/PRON 去/VERB 了/AUX 。/PUNCT", "1/2/NUM"]
+    arrays = corpora.read_sentences([*sentences, "\n"])
+    assert arrays["texts"].tolist() == ["他們去了。", "1/2"]
+
+
+def test_our_sentences_are_tagged():
+    tags = {"ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "NOUN", "NUM", "PART", "PRON"}
+    tags |= {"PROPN", "PUNCT", "SCONJ", "VERB"}
+    (x_train, y_train), (x_test, y_test) = datasets.load("sentences")
+    assert (len(x_train), len(x_test)) == (40, 20)
+    for sentence, tagged in zip([*x_train, *x_test], [*y_train, *y_test], strict=True):
+        pairs = [pair.rpartition("/") for pair in tagged.split(" ")]
+        assert all(word and tag in tags for word, _, tag in pairs)
+        assert "".join(word for word, _, _ in pairs) == sentence
+
+
+def zip_files(folder, files):
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(f"top/{name}", content)
+    return folder / "a.zip"
+
+
+def test_treebank_and_reviews_are_converted(tmp_path):
+    parts = {f"zh-ud-{part}.conllu": CONLLU for part in ("train", "dev", "test")}
+    corpora.convert_ud_zh(zip_files(tmp_path, parts), tmp_path)
+    assert (
+        corpora.read_ud_zh(tmp_path)["tagged"].tolist()[::2]
+        == ["他們/PRON 去/VERB 了/AUX 。/PUNCT"] * 3
+    )
+    path = tmp_path / corpora.UD_ZH_FILES["dev"]
+    assert gzip.decompress(path.read_bytes()).decode() == CONLLU
+    reviews = "1 good\x85 film .\n0 bad film\n".encode("latin-1")
+    corpora.convert_mr(zip_files(tmp_path, {"data/rt-polarity.all": reviews}), tmp_path)
+    arrays = corpora.read_mr(tmp_path)
+    assert arrays["texts"].tolist() == ["good\x85 film .", "bad film"]
+    assert arrays["labels"].tolist() == [1, 0] and arrays["labels"].dtype == np.uint8
+
+
+def test_an_archive_that_lacks_a_file_is_refused():
+    with tempfile.TemporaryDirectory() as folder:
+        archive = zip_files(Path(folder), {"README": "nothing"})
+        for convert in (corpora.convert_mr, corpora.convert_ud_zh):
+            with pytest.raises(converters.DAMAGE, match="unpack"):
+                convert(archive, Path(folder) / convert.__name__)
