@@ -33,6 +33,7 @@ MAX_SCANS = 64  # passes over a progressive JPEG; encoders make ten or so
 MAX_QUEUE = 256  # images that wait: a quarter of a second at 1,000 images a second
 MESSAGES = {
     401: "No token, or another one",
+    408: "The body did not come in time",
     413: "The body is too long",
     415: "The content type is neither image/png nor image/jpeg",
     422: "The body is no such image, or an argument is wrong",

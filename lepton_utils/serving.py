@@ -29,7 +29,7 @@ from pathlib import Path
 
 import uvicorn
 
-GRACE = 10  # s that running requests have to finish when the service ends
+GRACE = 8  # s that running requests have to finish; containers are killed after 10
 
 
 class Server:
