@@ -153,6 +153,8 @@ def _short(value):
         value = value.item()
     if isinstance(value, float):
         return f"{value:.6g}"
+    if callable(value):  # its own form would hold an address
+        return getattr(value, "__name__", type(value).__name__)
     if isinstance(value, tuple):
         return f"({', '.join(map(_short, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, list):

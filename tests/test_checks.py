@@ -109,6 +109,14 @@ def test_long_arrays_stay_on_one_line(capsys):
     assert out.count("\n") == 1
 
 
+def test_a_function_among_the_arguments_is_named(capsys):
+    def apply(function, x):
+        return 0
+
+    assert "apply(abs, -2) gave 0" in verdict(capsys, apply, [((abs, -2), 2)])
+    assert "apply(<lambda>, 1)" in verdict(capsys, apply, [((lambda x: x, 1), 1)])
+
+
 def test_gradient_check_accepts_a_right_and_catches_a_wrong_gradient():
     point = np.linspace(-1, 1, 6).reshape(2, 3)
     gradient = 3 * point**2
