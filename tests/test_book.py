@@ -21,7 +21,7 @@ TERMS = {
     "Mathematics": "backpropagation",
     "Workflow": "calibration",
     "Vision": "segmentation",
-    "Language": "attention",
+    "Language": "tokenizer",
     "Recommenders": "factorization",
     "Appendix": "ablation",
 }
