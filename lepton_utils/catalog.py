@@ -72,11 +72,27 @@ def _load_digits():
     return {"images": images.astype(np.uint8), "labels": labels.astype(np.uint8)}
 
 
-def _read_sentences():
-    from lepton_utils.datasets import embedded_file
+def _sentences(language, gap=""):
+    """Make the reader of the tagged sentences of a language."""
 
-    text = embedded_file("text/sentences_zh.txt").read_text("utf8")
-    return corpora.read_sentences(text.splitlines())
+    def read():
+        from lepton_utils.datasets import embedded_file
+
+        text = embedded_file(f"text/sentences_{language}.txt").read_text("utf8")
+        return corpora.read_sentences(text.splitlines(), gap)
+
+    return read
+
+
+def _read_manual():
+    from pydoc_data.topics import topics
+
+    return corpora.follow("\n\n".join(topics[key] for key in sorted(topics)))
+
+
+def _last_tenth(arrays):
+    total = len(arrays["characters"]) + 1  # of the text; its first pairs are one fewer
+    return np.arange(total - 1) >= int(0.9 * total)
 
 
 def _last(count):
@@ -116,6 +132,20 @@ UD_ZH_SHA256 = (
     "6434560122a2df7649d8fb3f9831094348b41ef934cf454ed3bf9a3971ff3c45",
 )
 UD_ZH_TAGGED = "66ec6b845198568f52306c529d57d62737f9ab735a2f0e8fca14997b3d7292f5"
+UD_EN_SHA256 = (
+    "20a2586d53dccf79b4510f999b9aaff4de05f9e963a22f18cb6bc565e1da7748",
+    "46580d98463f55c801f3090dca033af457ee956b8f0033a7adea65845e0f4846",
+    "f83210ab86cc8fb7e110a0bd340a5f04c6d17681f4cbe4826c883f409202ae82",
+)
+UD_EN_TAGGED = "50f2bc55f8175d986cad6489a0d2a28c23137e53e651a4be073c3da6206893a5"
+SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+SHAKESPEARE_TEXT = "3256f82291073e52ccebe998ddb0ffb88a055372e390e7c63df0e9db98af1b1d"
+TREC_SHA256 = (
+    "c8183fd8c2a5cc4a9a1c56548d7c6410a8b71ed7843df9ef1f0a05cd7cf2fb3e",
+    "92a6a3cede5678b447ef5f1d7ec474134fcda211e6590e6fa627b4a2c68e4566",
+)
+TREC_TEXTS = "594e11a86fd895167b767b63677ddad53c1aeadabef7d03ddd60ca3cc82e1907"
+TREC_LABELS = "49e19ed80c08376671d74bd06258bf1abe4033c3612754df47321fd7e437e1c7"
 MR_SHA256 = "b8846c3bbd59241f901efdc58f7c515e4b280ab3561fd1858caa5aa48da95a8a"
 MR_TEXTS = "d7ef71f9a0f00cb69cbded1e6105fe95874072087acfc11a565b49267fe0c7e2"
 MR_LABELS = "eb5cb494aec0db1938b10e5709da6336cae7ba67f4a0f4e928ddfa42d92f1499"
@@ -213,7 +243,15 @@ DATASETS = {
         licence="MIT, as the book's code",
         shapes={"texts": ((60,), "<U15"), "tagged": ((60,), "<U77")},
         split=_last(20),
-        make=_read_sentences,
+        make=_sentences("zh"),
+    ),
+    "sentences_en": Dataset(
+        title="the same sentences in English, tagged by hand",
+        origin="data/text/sentences_en.txt",
+        licence="MIT, as the book's code",
+        shapes={"texts": ((60,), "<U64"), "tagged": ((60,), "<U125")},
+        split=_last(20),
+        make=_sentences("en", gap=" "),
     ),
     "ud_zh_gsd": Dataset(
         title="sentences of Wikipedia in traditional Chinese, segmented and tagged",
@@ -222,11 +260,62 @@ DATASETS = {
         shapes={"texts": ((4997,), "<U182"), "tagged": ((4997,), "<U819")},
         split=_last(500),
         files=dict(zip(corpora.UD_ZH_FILES.values(), UD_ZH_SHA256, strict=True)),
-        read=corpora.read_ud_zh,
+        read=lambda folder: corpora.read_treebank(folder, corpora.UD_ZH_FILES),
         url="https://github.com/UniversalDependencies/UD_Chinese-GSD/archive/refs/tags/"
         "r1.4.zip",
-        convert=corpora.convert_ud_zh,
+        convert=lambda archive, folder: corpora.convert_treebank(
+            archive, folder, corpora.UD_ZH_FILES, "zh-ud-{part}.conllu"
+        ),
         digests={"tagged": UD_ZH_TAGGED},
+    ),
+    "ud_en_ewt": Dataset(
+        title="sentences of weblogs, mail, reviews and answers, tagged",
+        origin="https://github.com/UniversalDependencies/UD_English-EWT",
+        licence="CC BY-SA 4.0",
+        shapes={"texts": ((16622,), "<U795"), "tagged": ((16622,), "<U1593")},
+        split=_last(2077),
+        files=dict(zip(corpora.UD_EN_FILES.values(), UD_EN_SHA256, strict=True)),
+        read=lambda folder: corpora.read_treebank(folder, corpora.UD_EN_FILES, " "),
+        url="https://github.com/UniversalDependencies/UD_English-EWT/archive/"
+        "15d613d8447b3478787d4c278730a1e48a945efb.zip",
+        convert=lambda archive, folder: corpora.convert_treebank(
+            archive, folder, corpora.UD_EN_FILES, "en_ewt-ud-{part}.conllu"
+        ),
+        digests={"tagged": UD_EN_TAGGED},
+    ),
+    "manual": Dataset(
+        title="the manual of Python's language, as help() shows it",
+        origin="https://docs.python.org/3/reference/",
+        licence="PSF License, part of Python",
+        shapes={"characters": ((None,), "<U1"), "following": ((None,), "<U1")},
+        split=_last_tenth,
+        make=_read_manual,
+    ),
+    "tinyshakespeare": Dataset(
+        title="plays of Shakespeare, one long text",
+        origin="https://github.com/karpathy/char-rnn",
+        licence="MIT",
+        shapes={"characters": ((1115393,), "<U1"), "following": ((1115393,), "<U1")},
+        split=_last_tenth,
+        files={corpora.SHAKESPEARE_FILE: SHAKESPEARE_SHA256},
+        read=corpora.read_shakespeare,
+        url="https://github.com/karpathy/char-rnn/archive/"
+        "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e.zip",
+        convert=corpora.convert_shakespeare,
+        digests={"characters": SHAKESPEARE_TEXT},
+    ),
+    "trec": Dataset(
+        title="questions by what they ask for: six classes",
+        origin="https://cogcomp.seas.upenn.edu/Data/QA/QC/",
+        licence="for research",
+        shapes={"texts": ((5952,), "<U196"), "labels": ((5952,), "uint8")},
+        split=_last(500),
+        files=dict(zip(corpora.TREC_FILES.values(), TREC_SHA256, strict=True)),
+        read=corpora.read_trec,
+        url="https://github.com/harvardnlp/sent-conv-torch/archive/"
+        "d61ded09c99c0199d8c5bca946cd65864de2b296.zip",
+        convert=corpora.convert_trec,
+        digests={"texts": TREC_TEXTS, "labels": TREC_LABELS},
     ),
     "mr": Dataset(
         title="sentences from film reviews, positive or negative",

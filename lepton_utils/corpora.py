@@ -12,33 +12,36 @@ import numpy as np
 
 from lepton_utils.converters import read_member
 
-UD_ZH_FILES = {
-    part: f"ud_zh_gsd/zh-ud-{part}-r1.4.conllu.gz" for part in ("train", "dev", "test")
+PARTS = ("train", "dev", "test")
+UD_ZH_FILES = {part: f"ud_zh_gsd/zh-ud-{part}-r1.4.conllu.gz" for part in PARTS}
+UD_EN_FILES = {part: f"ud_en_ewt/en_ewt-ud-{part}.conllu.gz" for part in PARTS}
+SHAKESPEARE_FILE = "tinyshakespeare/input.txt"
+TREC_FILES = {
+    part: f"sentence_classification/TREC.{part}.all" for part in ("train", "test")
 }
 MR_FILE = "sentence_classification/rt-polarity.all"
 
 
-def join_words(tagged):
-    """Text of a tagged sentence of Chinese: its words without spaces."""
-    return "".join(pair.rpartition("/")[0] for pair in tagged.split(" "))
+def read_sentences(lines, gap=""):
+    """Read tagged sentences, one a line: texts and tagged, arrays of strings.
 
-
-def read_sentences(lines):
-    """Read tagged sentences, one a line: texts and tagged, arrays of strings."""
+    In a text, the words stand with the gap between them: "" for Chinese.
+    """
     tagged = [line.strip() for line in lines if line.strip()]
+    words = [[pair.rpartition("/")[0] for pair in line.split(" ")] for line in tagged]
     return {
-        "texts": np.array([join_words(line) for line in tagged]),
+        "texts": np.array([gap.join(sentence) for sentence in words]),
         "tagged": np.array(tagged),
     }
 
 
-def read_ud_zh(folder):
+def read_treebank(folder, files, gap=""):
     """Read the local form: texts and tagged sentences; train, dev, test."""
     tagged = []
-    for name in UD_ZH_FILES.values():
+    for name in files.values():
         with gzip.open(folder / name, "rt", encoding="utf8") as file:
             tagged.extend(read_conllu(file))
-    return read_sentences(tagged)
+    return read_sentences(tagged, gap)
 
 
 def read_conllu(lines):
@@ -55,18 +58,66 @@ def read_conllu(lines):
     return [*sentences, " ".join(pairs)] if pairs else sentences
 
 
-def convert_ud_zh(archive, folder):
-    """Take the three files zh-ud-PART.conllu out of the archive and pack them."""
+def convert_treebank(archive, folder, files, name):
+    """Take the files of three parts, named by a pattern, out of an archive; pack them.
+
+    Args:
+        archive: Path of the zip file.
+        folder: Path of the local form.
+        files: dict, part -> path below the folder.
+        name: str with {part} in it, name of a file in the archive.
+    """
     with zipfile.ZipFile(archive) as file:
-        for part, target in UD_ZH_FILES.items():
-            text = _find(file, f"zh-ud-{part}.conllu")
+        for part, target in files.items():
+            text = _find(file, name.format(part=part))
             (folder / target).parent.mkdir(parents=True, exist_ok=True)
             (folder / target).write_bytes(gzip.compress(text, mtime=0))
 
 
+def follow(text):
+    """Pair each character of a text with the one that follows it."""
+    characters = np.array(list(text))
+    return {"characters": characters[:-1], "following": characters[1:]}
+
+
+def read_shakespeare(folder):
+    """Read the local form: characters, and the one that follows each."""
+    return follow((folder / SHAKESPEARE_FILE).read_text("ascii"))
+
+
+def convert_shakespeare(archive, folder):
+    """Take data/tinyshakespeare/input.txt out of the archive, as it is."""
+    with zipfile.ZipFile(archive) as file:
+        text = _find(file, "tinyshakespeare/input.txt")
+    _store(folder / SHAKESPEARE_FILE, text)
+
+
 def read_mr(folder):
     """Read the local form: sentences of reviews, labels 1 = positive."""
-    lines = (folder / MR_FILE).read_text("latin-1").split("\n")
+    return read_labeled([folder / MR_FILE])
+
+
+def convert_mr(archive, folder):
+    """Take data/rt-polarity.all out of the archive, as it is."""
+    with zipfile.ZipFile(archive) as file:
+        _store(folder / MR_FILE, _find(file, "rt-polarity.all"))
+
+
+def read_trec(folder):
+    """Read the local form: questions, labels 0-5; train, then test."""
+    return read_labeled([folder / name for name in TREC_FILES.values()])
+
+
+def convert_trec(archive, folder):
+    """Take data/TREC.train.all and data/TREC.test.all out of the archive."""
+    with zipfile.ZipFile(archive) as file:
+        for name in TREC_FILES.values():
+            _store(folder / name, _find(file, name.rpartition("/")[2]))
+
+
+def read_labeled(paths):
+    """Read files of lines "label text": texts and labels."""
+    lines = [line for path in paths for line in path.read_text("latin-1").split("\n")]
     pairs = [line.split(" ", 1) for line in lines if line]
     return {
         "texts": np.array([text.strip() for _, text in pairs]),
@@ -74,15 +125,12 @@ def read_mr(folder):
     }
 
 
-def convert_mr(archive, folder):
-    """Take data/rt-polarity.all out of the archive, as it is."""
-    with zipfile.ZipFile(archive) as file:
-        text = _find(file, "rt-polarity.all")
-    (folder / MR_FILE).parent.mkdir(parents=True)
-    (folder / MR_FILE).write_bytes(text)
+def _store(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 def _find(file, name):
-    """Read the one file of that name, in whichever folder it lies."""
-    (path,) = [path for path in file.namelist() if path.rpartition("/")[2] == name]
+    """Read the one file whose path ends so, in whichever folder it lies."""
+    (path,) = [path for path in file.namelist() if f"/{path}".endswith(f"/{name}")]
     return read_member(file, path)

@@ -45,10 +45,16 @@ def load(name):
               87 of the validation list)
             - to classify: "digits" (embedded: 1,438 + 359, 8 x 8, gray levels 0-16),
               "fashion_mnist" (public: 60,000 + 10,000, 28 x 28)
-            - to read: "sentences" (embedded: 40 + 20 of Chinese), "ud_zh_gsd" (public:
-              4,497 + 500 of Wikipedia in traditional Chinese; the 3,997 of the training
-              list, then the 500 of the development list), "mr" (public: 9,596 + 1,066
-              from film reviews)
+            - to tag: "sentences" (embedded: 40 + 20 of Chinese), "sentences_en" (the
+              same in English), "ud_zh_gsd" (public: 4,497 + 500 of Wikipedia in
+              traditional Chinese), "ud_en_ewt" (public: 14,545 + 2,077 of the English
+              web); the training list, then the 500 or 2,001 of the development list
+            - to judge: "mr" (public: 9,596 + 1,066 sentences of film reviews, 1 =
+              positive), "trec" (public: 5,452 + 500 questions about 0 a description, 1
+              an entity, 2 an abbreviation, 3 a person, 4 a place, 5 a number)
+            - to continue: "manual" (embedded: 460,000 to 520,000 characters of Python's
+              own manual, which differs by version), "tinyshakespeare" (public: 1.1
+              million); the last tenth for testing
             - to recommend: "ml-100k" (public: 80,000 + 20,000 ratings of films, the
               later ones for testing), "ml-1m" (public: 994,169 rated films, and 100
               candidates for each of 6,040 users).
@@ -58,10 +64,11 @@ def load(name):
         3) uint8 and labels (n, height, width) uint8, 0 = background, 1 ... = the single
         cells. To detect: such images and objects (n, k, 5) float32, rows of top, left,
         bottom, right in px and class, -1 = no object. To classify: images (n, height,
-        width) uint8 and labels (n,) uint8. To read: strings, and for each a string
-        "word/TAG word/TAG ..." or a label, 1 = positive. To recommend: pairs (n, 2)
-        int32 of a user and a film, and ratings or labels (n,) uint8. The arrays are the
-        caller's own.
+        width) uint8 and labels (n,) uint8. To tag: strings, and for each a string
+        "word/TAG word/TAG ...". To judge: strings and labels (n,) uint8. To continue:
+        characters (n,) of "<U1" and the one that follows each. To recommend:
+        pairs (n, 2) int32 of a user and a film, and ratings or labels (n,) uint8. The
+        arrays are the caller's own.
 
     Raises:
         ValueError: if there is no such data set; the message lists those that exist.

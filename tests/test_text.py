@@ -6,13 +6,14 @@ import zipfile
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lepton_utils import converters, corpora, datasets, text
+from lepton_utils import catalog, converters, corpora, datasets, text
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 FEW = st.text("ab 分词é\n👩‍🔬_.7", max_size=40)
@@ -142,17 +143,28 @@ def test_conllu_becomes_pairs():
     assert sentences == ["他們/PRON 去/VERB 了/AUX 。/PUNCT", "1/2/NUM"]
     arrays = corpora.read_sentences([*sentences, "\n"])
     assert arrays["texts"].tolist() == ["他們去了。", "1/2"]
+    spaced = corpora.read_sentences(sentences, gap=" ")
+    assert spaced["texts"].tolist() == ["他們 去 了 。", "1/2"]
 
 
-def test_our_sentences_are_tagged():
+@pytest.mark.parametrize(("name", "gap"), [("sentences", ""), ("sentences_en", " ")])
+def test_our_sentences_are_tagged(name, gap):
     tags = {"ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "NOUN", "NUM", "PART", "PRON"}
-    tags |= {"PROPN", "PUNCT", "SCONJ", "VERB"}
-    (x_train, y_train), (x_test, y_test) = datasets.load("sentences")
+    tags |= {"INTJ", "PROPN", "PUNCT", "SCONJ", "VERB"}
+    (x_train, y_train), (x_test, y_test) = datasets.load(name)
     assert (len(x_train), len(x_test)) == (40, 20)
     for sentence, tagged in zip([*x_train, *x_test], [*y_train, *y_test], strict=True):
         pairs = [pair.rpartition("/") for pair in tagged.split(" ")]
         assert all(word and tag in tags for word, _, tag in pairs)
-        assert "".join(word for word, _, _ in pairs) == sentence
+        assert gap.join(word for word, _, _ in pairs) == sentence
+
+
+def test_a_text_is_continued_by_its_next_character():
+    (x_train, y_train), (x_test, y_test) = datasets.load("manual")
+    manual = "".join([*x_train, *x_test, y_test[-1]])
+    assert manual == "\n\n".join(topics[key] for key in sorted(topics))
+    assert "".join(y_train) == manual[1 : len(y_train) + 1]
+    assert len(x_train) == int(0.9 * len(manual))
 
 
 def zip_files(folder, files):
@@ -162,25 +174,45 @@ def zip_files(folder, files):
     return folder / "a.zip"
 
 
-def test_treebank_and_reviews_are_converted(tmp_path):
-    parts = {f"zh-ud-{part}.conllu": CONLLU for part in ("train", "dev", "test")}
-    corpora.convert_ud_zh(zip_files(tmp_path, parts), tmp_path)
+@pytest.mark.parametrize(
+    ("name", "files", "member"),
+    [
+        ("ud_zh_gsd", corpora.UD_ZH_FILES, "zh-ud-{part}.conllu"),
+        ("ud_en_ewt", corpora.UD_EN_FILES, "en_ewt-ud-{part}.conllu"),
+    ],
+)
+def test_a_treebank_is_converted(tmp_path, name, files, member):
+    parts = {member.format(part=part): CONLLU for part in files}
+    catalog.DATASETS[name].convert(zip_files(tmp_path, parts), tmp_path)
     assert (
-        corpora.read_ud_zh(tmp_path)["tagged"].tolist()[::2]
+        catalog.DATASETS[name].read(tmp_path)["tagged"].tolist()[::2]
         == ["他們/PRON 去/VERB 了/AUX 。/PUNCT"] * 3
     )
-    path = tmp_path / corpora.UD_ZH_FILES["dev"]
-    assert gzip.decompress(path.read_bytes()).decode() == CONLLU
+    assert gzip.decompress((tmp_path / files["dev"]).read_bytes()).decode() == CONLLU
+
+
+def test_reviews_and_questions_are_converted(tmp_path):
     reviews = "1 good\x85 film .\n0 bad film\n".encode("latin-1")
     corpora.convert_mr(zip_files(tmp_path, {"data/rt-polarity.all": reviews}), tmp_path)
     arrays = corpora.read_mr(tmp_path)
     assert arrays["texts"].tolist() == ["good\x85 film .", "bad film"]
     assert arrays["labels"].tolist() == [1, 0] and arrays["labels"].dtype == np.uint8
+    questions = {"data/TREC.train.all": "4 Where ?\n", "data/TREC.test.all": "3 Who ?"}
+    corpora.convert_trec(zip_files(tmp_path, questions), tmp_path)
+    assert corpora.read_trec(tmp_path)["texts"].tolist() == ["Where ?", "Who ?"]
+
+
+def test_one_of_several_files_of_a_name_is_found_by_its_folder(tmp_path):
+    names = ("data/tinyshakespeare/input.txt", "data/other/input.txt")
+    archive = zip_files(tmp_path, {name: name[5:9] for name in names})
+    corpora.convert_shakespeare(archive, tmp_path)
+    arrays = corpora.read_shakespeare(tmp_path)
+    assert "".join(arrays["characters"]) + arrays["following"][-1] == "tiny"
 
 
 def test_an_archive_that_lacks_a_file_is_refused():
     with tempfile.TemporaryDirectory() as folder:
         archive = zip_files(Path(folder), {"README": "nothing"})
-        for convert in (corpora.convert_mr, corpora.convert_ud_zh):
+        for name in ("mr", "trec", "tinyshakespeare", "ud_zh_gsd", "ud_en_ewt"):
             with pytest.raises(converters.DAMAGE, match="unpack"):
-                convert(archive, Path(folder) / convert.__name__)
+                catalog.DATASETS[name].convert(archive, Path(folder) / name)
