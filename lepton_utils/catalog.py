@@ -84,6 +84,14 @@ def _sentences(language, gap=""):
     return read
 
 
+def _read_intents():
+    from lepton_utils.datasets import embedded_file
+
+    return corpora.read_intents(
+        embedded_file("text/intents.tsv").read_text("utf8").splitlines()
+    )
+
+
 def _read_manual():
     from pydoc_data.topics import topics
 
@@ -303,6 +311,14 @@ DATASETS = {
         "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e.zip",
         convert=corpora.convert_shakespeare,
         digests={"characters": SHAKESPEARE_TEXT},
+    ),
+    "intents": Dataset(
+        title="what customers of a shop want: ten intents, English and Chinese",
+        origin="data/text/intents.tsv",
+        licence="MIT, as the book's code",
+        shapes={"texts": ((800,), "<U80"), "labels": ((800,), "uint8")},
+        split=lambda arrays: arrays["test"],
+        make=_read_intents,
     ),
     "trec": Dataset(
         title="questions by what they ask for: six classes",

@@ -5,6 +5,7 @@ Dependencies; its text is a string of its own. The table of the sets is in
 `lepton_utils.catalog`.
 """
 
+import csv
 import gzip
 import zipfile
 
@@ -90,6 +91,21 @@ def convert_shakespeare(archive, folder):
     with zipfile.ZipFile(archive) as file:
         text = _find(file, "tinyshakespeare/input.txt")
     _store(folder / SHAKESPEARE_FILE, text)
+
+
+def read_intents(lines):
+    """Read messages of a shop, a table with tabs: texts, labels, test (bool).
+
+    Labels count the sorted names of the intents; those "outside" of them are left out.
+    """
+    table = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows = [row for row in table if row["part"] != "outside"]
+    names = sorted({row["intent"] for row in rows})
+    return {
+        "texts": np.array([row["text"] for row in rows]),
+        "labels": np.array([names.index(row["intent"]) for row in rows], np.uint8),
+        "test": np.array([row["part"] == "test" for row in rows]),
+    }
 
 
 def read_mr(folder):

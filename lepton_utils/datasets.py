@@ -49,9 +49,11 @@ def load(name):
               same in English), "ud_zh_gsd" (public: 4,497 + 500 of Wikipedia in
               traditional Chinese), "ud_en_ewt" (public: 14,545 + 2,077 of the English
               web); the training list, then the 500 or 2,001 of the development list
-            - to judge: "mr" (public: 9,596 + 1,066 sentences of film reviews, 1 =
-              positive), "trec" (public: 5,452 + 500 questions about 0 a description, 1
-              an entity, 2 an abbreviation, 3 a person, 4 a place, 5 a number)
+            - to judge: "intents" (embedded: 560 + 240 messages to a shop, English and
+              Chinese; ten intents in the order of their names), "mr" (public: 9,596 +
+              1,066 sentences of film reviews, 1 = positive), "trec" (public: 5,452 + 500
+              questions about 0 a description, 1 an entity, 2 an abbreviation, 3 a
+              person, 4 a place, 5 a number)
             - to continue: "manual" (embedded: 460,000 to 520,000 characters of Python's
               own manual, which differs by version), "tinyshakespeare" (public: 1.1
               million); the last tenth for testing

@@ -159,6 +159,19 @@ def test_our_sentences_are_tagged(name, gap):
         assert gap.join(word for word, _, _ in pairs) == sentence
 
 
+def test_intents_are_balanced_and_never_repeated():
+    (x_train, y_train), (x_test, y_test) = datasets.load("intents")
+    assert np.bincount(y_train).tolist() == [56] * 10
+    assert np.bincount(y_test).tolist() == [24] * 10
+    assert len({message.lower() for message in [*x_train, *x_test]}) == 800
+    names = ["cancel_order", "change_address", "complaint", "greeting", "human"]
+    lines = ["intent\tlanguage\tpart\ttext", "outside\ten\toutside\tsing"]
+    lines += [f'{name}\ten\ttest\t"{name}' for name in reversed(names)]
+    arrays = corpora.read_intents(lines)
+    assert arrays["labels"].tolist() == [4, 3, 2, 1, 0] and all(arrays["test"])
+    assert arrays["texts"][0] == '"human'
+
+
 def test_a_text_is_continued_by_its_next_character():
     (x_train, y_train), (x_test, y_test) = datasets.load("manual")
     manual = "".join([*x_train, *x_test, y_test[-1]])
