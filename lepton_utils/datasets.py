@@ -51,7 +51,7 @@ def load(name):
               web); the training list, then the 500 or 2,001 of the development list
             - to judge: "intents" (embedded: 560 + 240 messages to a shop, English and
               Chinese; ten intents in the order of their names), "mr" (public: 9,596 +
-              1,066 sentences of film reviews, 1 = positive), "trec" (public: 5,452 + 500
+              1,066 sentences of reviews, 1 = positive), "trec" (public: 5,452 + 500
               questions about 0 a description, 1 an entity, 2 an abbreviation, 3 a
               person, 4 a place, 5 a number)
             - to continue: "manual" (embedded: 460,000 to 520,000 characters of Python's
