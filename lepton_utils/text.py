@@ -1,6 +1,6 @@
-"""Tokens: words of English, words of Chinese, and symbols of a byte-pair encoding.
+"""Tokens: words of English, words of Chinese, symbols of a byte-pair encoding.
 
-Taught in chapters/language/01_text.
+Taught in chapters/language/01_text; drawing the next one in chapters/language/04_rnn.
 """
 
 import re
@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from itertools import pairwise
 from math import inf, log
 from pathlib import Path
+
+import numpy as np
 
 TOKEN = re.compile(
     r"https?://\S+|\d+(?:[.,:]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*|\S",
@@ -165,3 +167,51 @@ def decode(symbols, table):
     if unknown := [symbol for symbol in symbols if symbol not in table]:
         raise ValueError(f"symbols must be in the table, got {unknown[0]}")
     return b"".join(table[symbol] for symbol in symbols).decode(errors="replace")
+
+
+def sampling_probabilities(logits, temperature=1.0, top_k=None, top_p=None):
+    """Turn logits into the probabilities that the next symbol is drawn with.
+
+    First the temperature; then the k most probable symbols stay; then the fewest of
+    these that make up top_p of the rest. Of equal ones the first stay.
+
+    Args:
+        logits: array (..., symbols) of floats; -inf forbids a symbol.
+        temperature: float > 0; below 1 it sharpens, above 1 it flattens.
+        top_k: int >= 1, or None for all.
+        top_p: float in (0, 1], or None for all.
+
+    Returns:
+        float64 array of the same shape, which sums to 1 along the last axis.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Source: holtzman2020 for top_p. Taught in chapters/language/04_rnn.
+    """
+    logits = np.asarray(logits, dtype=float)
+    _check_sampling(logits, temperature, top_k, top_p)
+    order = np.argsort(-logits, axis=-1, kind="stable")
+    ranked = np.take_along_axis(logits, order, axis=-1)
+    ranked = np.exp((ranked - ranked[..., :1]) / temperature)
+    if top_k is not None:
+        ranked[..., top_k:] = 0.0
+    ranked /= ranked.sum(axis=-1, keepdims=True)
+    if top_p is not None:
+        before = ranked.cumsum(axis=-1) - ranked  # of those that are more probable
+        ranked[(before > 0) & (before >= top_p - 1e-12)] = 0.0  # 1e-12: rounding
+        ranked /= ranked.sum(axis=-1, keepdims=True)
+    probabilities = np.empty_like(ranked)
+    np.put_along_axis(probabilities, order, ranked, axis=-1)
+    return probabilities
+
+
+def _check_sampling(logits, temperature, top_k, top_p):
+    if not temperature > 0:
+        raise ValueError(f"temperature must be > 0, got {temperature}")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k must be at least 1, got {top_k}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p must be in (0, 1], got {top_p}")
+    if not (logits.ndim and logits.size and np.isfinite(logits.max(axis=-1)).all()):
+        raise ValueError(f"logits need a finite maximum each, got {logits}")

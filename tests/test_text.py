@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
 
 from lepton_utils import catalog, converters, corpora, datasets, text
 
@@ -133,6 +134,42 @@ def test_bad_symbols_are_named():
 
 
 MERGES = text.train_bpe(text.cut_pieces("分词 a b ab ab, éé 分词 ab__ 77 " * 3), 20)
+
+
+# Sampling
+
+
+@given(st.lists(st.floats(-30, 30), min_size=1, max_size=8), st.floats(0.1, 5))
+def test_sampling_is_the_softmax_unless_it_is_cut(logits, temperature):
+    p = text.sampling_probabilities(logits, temperature)
+    assert np.allclose(p, softmax(np.array(logits) / temperature))
+    cut = text.sampling_probabilities(logits, temperature, top_k=2, top_p=0.5)
+    assert np.isclose(cut.sum(), 1) and np.count_nonzero(cut) <= 2
+    assert cut[np.argmax(logits)] >= p.max() - 1e-12
+
+
+def test_sampling_keeps_the_fewest_that_suffice():
+    logits = np.log([[0.1, 0.5, 0.3, 0.1], [0.25, 0.25, 0.25, 0.25]])
+    p = text.sampling_probabilities(logits, top_p=0.8)
+    assert np.allclose(p, [[0, 0.625, 0.375, 0], [0.25, 0.25, 0.25, 0.25]])
+    p = text.sampling_probabilities(logits, top_k=1)
+    assert np.allclose(p, [[0, 1, 0, 0], [1, 0, 0, 0]])
+    assert np.allclose(text.sampling_probabilities([-np.inf, 0, 0]), [0, 0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0], 0), "temperature must be > 0, got 0"),
+        (([0], 1, 0), "top_k must be at least 1, got 0"),
+        (([0], 1, None, 1.5), r"top_p must be in \(0, 1\], got 1.5"),
+        (([],), "logits need a finite maximum each"),
+        (([-np.inf],), "logits need a finite maximum each"),
+    ],
+)
+def test_bad_sampling_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        text.sampling_probabilities(*arguments)
 
 
 # Corpora
