@@ -237,7 +237,7 @@ def split_objects(objects):
 
 
 def plot_boxes(ax, boxes, labels=None, names=None):
-    """Draw boxes into an image, color and line style by class.
+    """Draw boxes with a white rim into an image, color and line style by class.
 
     Args:
         ax: matplotlib axes that show the image (`lepton_utils.plot_images`).
@@ -252,7 +252,11 @@ def plot_boxes(ax, boxes, labels=None, names=None):
     ):
         color, style = COLORS[label % len(COLORS)], STYLES[label % len(STYLES)]
         y, x = [top, top, bottom, bottom, top], [left, right, right, left, left]
-        ax.plot(np.array(x) - 0.5, np.array(y) - 0.5, color=color, linestyle=style)
+        for line in (
+            {"color": "white", "linestyle": "-", "linewidth": 3.5},  # the rim
+            {"color": color, "linestyle": style},
+        ):
+            ax.plot(np.array(x) - 0.5, np.array(y) - 0.5, **line)
         if names is not None:
             ax.text(left, top - 1, names[i], color=color, fontsize=7)
 

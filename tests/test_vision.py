@@ -317,7 +317,8 @@ def test_boxes_are_drawn_around_their_pixels():
 
     ax = Figure().subplots()
     vision.plot_boxes(ax, [[0, 2, 4, 8], [1, 1, 3, 3]], [0, 1], ["disc", "square"])
-    first, second = ax.lines
+    rim, first, _, second = ax.lines
+    assert rim.get_color() == "white" and rim.get_linewidth() > first.get_linewidth()
     assert first.get_xdata().min() == 1.5 and first.get_ydata().max() == 3.5
     assert first.get_linestyle() != second.get_linestyle()
     assert [text.get_text() for text in ax.texts] == ["disc", "square"]
