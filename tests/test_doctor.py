@@ -230,8 +230,11 @@ def test_data_are_listed_with_their_places(monkeypatch, tmp_path):
     assert {name for name, place in places.items() if place == "generated"} == {
         "cells",
         "digits",
+        "intents",
+        "manual",
         "scenes",
         "sentences",
+        "sentences_en",
     }
     assert len(places) == len(datasets.DATASETS)
     assert "fetch" in fix
