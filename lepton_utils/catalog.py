@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lepton_utils import converters, corpora
+from lepton_utils import chatterbot, converters, corpora
 from lepton_utils.cells import make_cells
 from lepton_utils.scenes import make_scenes
 
@@ -92,6 +92,14 @@ def _read_intents():
     )
 
 
+def _read_faq():
+    from lepton_utils.datasets import embedded_file
+
+    return corpora.read_faq(
+        embedded_file("text/faq.tsv").read_text("utf8").splitlines()
+    )
+
+
 def _read_manual():
     from pydoc_data.topics import topics
 
@@ -157,6 +165,10 @@ TREC_LABELS = "49e19ed80c08376671d74bd06258bf1abe4033c3612754df47321fd7e437e1c7"
 MR_SHA256 = "b8846c3bbd59241f901efdc58f7c515e4b280ab3561fd1858caa5aa48da95a8a"
 MR_TEXTS = "d7ef71f9a0f00cb69cbded1e6105fe95874072087acfc11a565b49267fe0c7e2"
 MR_LABELS = "eb5cb494aec0db1938b10e5709da6336cae7ba67f4a0f4e928ddfa42d92f1499"
+CHATTERBOT_QUESTIONS = (
+    "c1e0b0cd5c88fd6c605a118078468b87663ae741ee9875ddd021aea580fb80ef"
+)
+CHATTERBOT_ANSWERS = "4f8b498ca33939572a2c2d0b93bb18e4408871f8328be6a46a63eb91f4bdeb30"
 ML100K_SHA256 = "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"
 ML100K_PAIRS = "4918cd812d0eecef04696746cd26cdf582c661ae5af2d4561d848df40d30eeb0"
 ML100K_RATINGS = "b0fb1ce514597290265dc2620b6e5bf8a3c612df54d77e46f6914eb659fdf9da"
@@ -319,6 +331,30 @@ DATASETS = {
         shapes={"texts": ((800,), "<U80"), "labels": ((800,), "uint8")},
         split=lambda arrays: arrays["test"],
         make=_read_intents,
+    ),
+    "faq": Dataset(
+        title="questions to a shop and their answers, English and Chinese",
+        origin="data/text/faq.tsv",
+        licence="MIT, as the book's code",
+        shapes={"questions": ((540,), "<U65"), "answers": ((540,), "<U99")},
+        split=lambda arrays: arrays["test"],
+        make=_read_faq,
+    ),
+    "chatterbot_corpus": Dataset(
+        title="small talk, questions and answers, English and Chinese",
+        origin="https://github.com/gunthercox/chatterbot-corpus",
+        licence="BSD-3-Clause",
+        shapes={"questions": ((1360,), "<U131"), "answers": ((1360,), "<U970")},
+        split=chatterbot.split_answers,
+        files={
+            f"{chatterbot.FOLDER}/{name}.yml": value
+            for name, value in chatterbot.FILES.items()
+        },
+        read=chatterbot.read_pairs,
+        url="https://github.com/gunthercox/chatterbot-corpus/archive/"
+        "a01efece26661309b870af0251d96f94ee09fb19.zip",
+        convert=chatterbot.convert_pairs,
+        digests={"questions": CHATTERBOT_QUESTIONS, "answers": CHATTERBOT_ANSWERS},
     ),
     "trec": Dataset(
         title="questions by what they ask for: six classes",

@@ -108,6 +108,28 @@ def read_intents(lines):
     }
 
 
+def read_faq(lines):
+    """Read questions to a shop and answers, a table with tabs: a pair a row.
+
+    The order is train, then near and far questions for testing, in each those "outside"
+    of all answers last; their answer is "".
+    """
+    table = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    parts, rows = ("train", "near", "far"), list(table)
+    found = {
+        (r["topic"], r["language"]): r["text"] for r in rows if r["part"] not in parts
+    }
+    asked = [row for row in rows if row["part"] in parts]
+    asked.sort(key=lambda row: (parts.index(row["part"]), row["topic"] == "outside"))
+    return {
+        "questions": np.array([row["text"] for row in asked]),
+        "answers": np.array(
+            [found.get((row["topic"], row["language"]), "") for row in asked]
+        ),
+        "test": np.array([row["part"] != "train" for row in asked]),
+    }
+
+
 def read_mr(folder):
     """Read the local form: sentences of reviews, labels 1 = positive."""
     return read_labeled([folder / MR_FILE])

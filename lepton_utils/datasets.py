@@ -54,6 +54,10 @@ def load(name):
               1,066 sentences of reviews, 1 = positive), "trec" (public: 5,452 + 500
               questions about 0 a description, 1 an entity, 2 an abbreviation, 3 a
               person, 4 a place, 5 a number)
+            - to answer: "faq" (embedded: 270 + 270 questions to a shop, English and
+              Chinese; for testing 82 near the words of the first, 24 without an answer,
+              82 x 2 in other words), "chatterbot_corpus" (public: 344 + 1,016 pairs
+              of small talk)
             - to continue: "manual" (embedded: 460,000 to 520,000 characters of Python's
               own manual, which differs by version), "tinyshakespeare" (public: 1.1
               million); the last tenth for testing

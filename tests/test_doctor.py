@@ -230,6 +230,7 @@ def test_data_are_listed_with_their_places(monkeypatch, tmp_path):
     assert {name for name, place in places.items() if place == "generated"} == {
         "cells",
         "digits",
+        "faq",
         "intents",
         "manual",
         "scenes",

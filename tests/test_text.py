@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from lepton_utils import catalog, converters, corpora, datasets, text
+from lepton_utils import catalog, chatterbot, converters, corpora, datasets, text
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 FEW = st.text("ab 分词é\n👩‍🔬_.7", max_size=40)
@@ -209,6 +209,55 @@ def test_intents_are_balanced_and_never_repeated():
     assert arrays["texts"][0] == '"human'
 
 
+def test_the_questions_have_answers_and_never_repeat():
+    (x_train, y_train), (x_test, y_test) = datasets.load("faq")
+    assert (len(x_train), len(x_test)) == (270, 270)
+    assert len({question.lower() for question in [*x_train, *x_test]}) == 540
+    assert len(set(y_train)) == 83 and set(y_test) == set(y_train)
+    assert [y for y in y_train if not y] == [""] * 24 == y_test[82:106].tolist()
+    assert all(y_test[:82]) and all(y_test[106:]) and all(y_train[:246])
+    lines = ["topic\tlanguage\tpart\ttext", "a\ten\tfar\tfar", "a\ten\tanswer\tyes"]
+    arrays = corpora.read_faq([*lines, "outside\ten\tnear\twho", "a\ten\ttrain\tok?"])
+    assert arrays["questions"].tolist() == ["ok?", "who", "far"]
+    assert arrays["answers"].tolist() == ["yes", "", "yes"]
+    assert arrays["test"].tolist() == [False, True, True]
+
+
+SMALL_TALK = """\
+categories:
+- a
+conversations:
+- - Hi!
+  - Hello
+  - How are you?
+- - ｈｉ
+  - hello.
+- - "Hi"
+  - "Yes"
+- no list
+- - alone
+- - 1
+  - hello
+"""
+
+
+def test_small_talk_is_converted_and_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(chatterbot, "FILES", {"english/a": "", "chinese/a": ""})
+    names = [f"chatterbot_corpus/data/{name}.yml" for name in chatterbot.FILES]
+    archive = zip_files(tmp_path, dict.fromkeys(names, SMALL_TALK))
+    chatterbot.convert_pairs(archive, tmp_path)
+    arrays = chatterbot.read_pairs(tmp_path)
+    assert arrays["questions"].tolist() == ["Hi!", "Hi", "1"] * 2
+    assert arrays["answers"].tolist() == ["Hello", "Yes", "hello"] * 2
+    test = chatterbot.split_answers(arrays)
+    assert test.tolist() == [False, True, False] * 2  # answers 0, 1, 0
+    path = tmp_path / "chatterbot_corpus" / "english" / "a.yml"
+    for content, message in (("- a", "must have conv"), ("{", "a.yml is no YAML")):
+        path.write_text(content)
+        with pytest.raises(ValueError, match=message):
+            chatterbot.read_pairs(tmp_path)
+
+
 def test_a_text_is_continued_by_its_next_character():
     (x_train, y_train), (x_test, y_test) = datasets.load("manual")
     manual = "".join([*x_train, *x_test, y_test[-1]])
@@ -263,6 +312,7 @@ def test_one_of_several_files_of_a_name_is_found_by_its_folder(tmp_path):
 def test_an_archive_that_lacks_a_file_is_refused():
     with tempfile.TemporaryDirectory() as folder:
         archive = zip_files(Path(folder), {"README": "nothing"})
-        for name in ("mr", "trec", "tinyshakespeare", "ud_zh_gsd", "ud_en_ewt"):
+        names = "mr trec tinyshakespeare ud_zh_gsd ud_en_ewt chatterbot_corpus"
+        for name in names.split():
             with pytest.raises(converters.DAMAGE, match="unpack"):
                 catalog.DATASETS[name].convert(archive, Path(folder) / name)
