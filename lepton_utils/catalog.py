@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lepton_utils import chatterbot, converters, corpora
+from lepton_utils import chatterbot, converters, corpora, speech
 from lepton_utils.cells import make_cells
 from lepton_utils.scenes import make_scenes
 
@@ -100,6 +100,13 @@ def _read_faq():
     )
 
 
+def _read_digits():
+    from lepton_utils.datasets import embedded_file
+
+    with embedded_file("speech/digits.npz").open("rb") as file:
+        return speech.read_digits(file)
+
+
 def _read_manual():
     from pydoc_data.topics import topics
 
@@ -169,6 +176,9 @@ CHATTERBOT_QUESTIONS = (
     "c1e0b0cd5c88fd6c605a118078468b87663ae741ee9875ddd021aea580fb80ef"
 )
 CHATTERBOT_ANSWERS = "4f8b498ca33939572a2c2d0b93bb18e4408871f8328be6a46a63eb91f4bdeb30"
+FSDD_SHA256 = "005e7effa810271be22d7b8af382dfd756687fd1becc33f386c1a88c454c4ab6"
+FSDD_WAVES = "e78e40e300d1324b7927d063ce77ccb8b61c506f2bf465088be1c8e6fc25efad"
+FSDD_LABELS = "97a0ecf24a1469783c16dfce4816cc2a07162ea93a2e875957b8c76e5c6fbcce"
 ML100K_SHA256 = "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"
 ML100K_PAIRS = "4918cd812d0eecef04696746cd26cdf582c661ae5af2d4561d848df40d30eeb0"
 ML100K_RATINGS = "b0fb1ce514597290265dc2620b6e5bf8a3c612df54d77e46f6914eb659fdf9da"
@@ -381,6 +391,27 @@ DATASETS = {
         "d61ded09c99c0199d8c5bca946cd65864de2b296.zip",
         convert=corpora.convert_mr,
         digests={"texts": MR_TEXTS, "labels": MR_LABELS},
+    ),
+    "spoken_digits": Dataset(
+        title="digits of English, Mandarin, Cantonese, spoken by a synthesizer",
+        origin="tools/make_digits.py",
+        licence="MIT, as the book's code",
+        shapes={"waves": ((960, 7243), "int16"), "labels": ((960, 5), "int32")},
+        split=lambda arrays: arrays["labels"][:, 1] >= 12,  # the last four voices
+        make=_read_digits,
+    ),
+    "fsdd": Dataset(
+        title="English digits spoken by six people, 8 kHz",
+        origin="https://github.com/Jakobovski/free-spoken-digit-dataset",
+        licence="CC BY-SA 4.0",
+        shapes={"waves": ((3000, 18262), "int16"), "labels": ((3000, 5), "int32")},
+        split=lambda arrays: arrays["labels"][:, 3] < 5,  # the official one, by take
+        files={speech.FSDD_FILE: FSDD_SHA256},
+        read=speech.read_fsdd,
+        url="https://github.com/Jakobovski/free-spoken-digit-dataset/archive/"
+        "26eb9aaf76e81b692f806f9140c2d2777410d7a1.zip",
+        convert=speech.convert_fsdd,
+        digests={"waves": FSDD_WAVES, "labels": FSDD_LABELS},
     ),
     "ml-100k": Dataset(
         title="MovieLens 100K: ratings of films, 1 to 5, with their time",

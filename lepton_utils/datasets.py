@@ -61,6 +61,9 @@ def load(name):
             - to continue: "manual" (embedded: 460,000 to 520,000 characters of Python's
               own manual, which differs by version), "tinyshakespeare" (public: 1.1
               million); the last tenth for testing
+            - to hear: "spoken_digits" (embedded: 720 + 240 of a synthesizer, English,
+              Mandarin, Cantonese; four voices are for testing), "fsdd" (public: 2,700 +
+              300 of six speakers of English)
             - to recommend: "ml-100k" (public: 80,000 + 20,000 ratings of films, the
               later ones for testing), "ml-1m" (public: 994,169 rated films, and 100
               candidates for each of 6,040 users).
@@ -71,10 +74,13 @@ def load(name):
         cells. To detect: such images and objects (n, k, 5) float32, rows of top, left,
         bottom, right in px and class, -1 = no object. To classify: images (n, height,
         width) uint8 and labels (n,) uint8. To tag: strings, and for each a string
-        "word/TAG word/TAG ...". To judge: strings and labels (n,) uint8. To continue:
-        characters (n,) of "<U1" and the one that follows each. To recommend:
-        pairs (n, 2) int32 of a user and a film, and ratings or labels (n,) uint8. The
-        arrays are the caller's own.
+        "word/TAG word/TAG ...". To judge: strings and labels (n,) uint8. To answer:
+        questions and answers, strings, "" if there is none. To continue:
+        characters (n,) of "<U1" and the one that follows each. To hear: waves (n,
+        longest) int16 at 8 kHz, zeros behind each, and labels (n, 5) int32: digit,
+        voice, language (0 English, 1 Mandarin, 2 Cantonese), take, samples. To
+        recommend: pairs (n, 2) int32 of a user and a film, and ratings or labels (n,)
+        uint8. The arrays are the caller's own.
 
     Raises:
         ValueError: if there is no such data set; the message lists those that exist.

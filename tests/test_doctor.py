@@ -236,6 +236,7 @@ def test_data_are_listed_with_their_places(monkeypatch, tmp_path):
         "scenes",
         "sentences",
         "sentences_en",
+        "spoken_digits",
     }
     assert len(places) == len(datasets.DATASETS)
     assert "fetch" in fix
