@@ -179,6 +179,16 @@ CHATTERBOT_ANSWERS = "4f8b498ca33939572a2c2d0b93bb18e4408871f8328be6a46a63eb91f4
 FSDD_SHA256 = "005e7effa810271be22d7b8af382dfd756687fd1becc33f386c1a88c454c4ab6"
 FSDD_WAVES = "e78e40e300d1324b7927d063ce77ccb8b61c506f2bf465088be1c8e6fc25efad"
 FSDD_LABELS = "97a0ecf24a1469783c16dfce4816cc2a07162ea93a2e875957b8c76e5c6fbcce"
+MULTI30K_SHA256 = (
+    "d79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f",
+    "726e39b2fa9eb9ffb6dc763fb35a179f80fae06ffc5d28b6ace5faa883de28a6",
+    "14f7d25ddd868909a9213e361768460edcacdd6ab9d1e77b92560dc10c10dc28",
+    "f0cba2f995189cf5770f29a8a9a537a3ad3f51657ad873405082ff6863a5e75a",
+    "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9",
+    "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8",
+)
+MULTI30K_SOURCES = "69e7da4d5f9b84eb491faf971d32ae03fb8bb798ea1f99fc24b15c8537badc69"
+MULTI30K_TARGETS = "a7ed0f662145d8f23c30f30bb8a5231a376f93a1445928183af98b321d1918d3"
 ML100K_SHA256 = "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"
 ML100K_PAIRS = "4918cd812d0eecef04696746cd26cdf582c661ae5af2d4561d848df40d30eeb0"
 ML100K_RATINGS = "b0fb1ce514597290265dc2620b6e5bf8a3c612df54d77e46f6914eb659fdf9da"
@@ -412,6 +422,19 @@ DATASETS = {
         "26eb9aaf76e81b692f806f9140c2d2777410d7a1.zip",
         convert=speech.convert_fsdd,
         digests={"waves": FSDD_WAVES, "labels": FSDD_LABELS},
+    ),
+    "multi30k": Dataset(
+        title="captions of photographs in English, translated into German",
+        origin="https://github.com/multi30k/dataset",
+        licence="none stated; the photographs for research and teaching",
+        shapes={"sources": ((31014,), "<U205"), "targets": ((31014,), "<U254")},
+        split=_last(1000),
+        files=dict(zip(corpora.MULTI30K_FILES, MULTI30K_SHA256, strict=True)),
+        read=corpora.read_multi30k,
+        url="https://github.com/multi30k/dataset/archive/"
+        "a3d2e0d26b56f3846f66a952536ffed4e401d05a.zip",
+        convert=corpora.convert_multi30k,
+        digests={"sources": MULTI30K_SOURCES, "targets": MULTI30K_TARGETS},
     ),
     "ml-100k": Dataset(
         title="MovieLens 100K: ratings of films, 1 to 5, with their time",

@@ -21,6 +21,11 @@ TREC_FILES = {
     part: f"sentence_classification/TREC.{part}.all" for part in ("train", "test")
 }
 MR_FILE = "sentence_classification/rt-polarity.all"
+MULTI30K_FILES = [
+    f"multi30k/{part}.{language}.gz"
+    for part in ("train", "val", "test_2016_flickr")
+    for language in ("en", "de")
+]
 
 
 def read_sentences(lines, gap=""):
@@ -151,6 +156,23 @@ def convert_trec(archive, folder):
     with zipfile.ZipFile(archive) as file:
         for name in TREC_FILES.values():
             _store(folder / name, _find(file, name.rpartition("/")[2]))
+
+
+def read_multi30k(folder):
+    """Read the local form: captions in English, in German; train, val, test."""
+    lines = {"en": [], "de": []}
+    for name in MULTI30K_FILES:
+        text = gzip.decompress((folder / name).read_bytes()).decode("utf8")
+        lines[name[-5:-3]] += [line.strip() for line in text[:-1].split("\n")]
+    return {"sources": np.array(lines["en"]), "targets": np.array(lines["de"])}
+
+
+def convert_multi30k(archive, folder):
+    """Take six files of data/task1/raw out of the archive, as they are."""
+    with zipfile.ZipFile(archive) as file:
+        for name in MULTI30K_FILES:
+            path = f"task1/raw/{name.rpartition('/')[2]}"
+            _store(folder / name, _find(file, path))
 
 
 def read_labeled(paths):

@@ -61,6 +61,8 @@ def load(name):
             - to continue: "manual" (embedded: 460,000 to 520,000 characters of Python's
               own manual, which differs by version), "tinyshakespeare" (public: 1.1
               million); the last tenth for testing
+            - to translate: "multi30k" (public: 30,014 + 1,000 captions, English and
+              German; the last 1,014 for training are those of the validation list)
             - to hear: "spoken_digits" (embedded: 720 + 240 of a synthesizer, English,
               Mandarin, Cantonese; four voices are for testing), "fsdd" (public: 2,700 +
               300 of six speakers of English)
@@ -76,11 +78,11 @@ def load(name):
         width) uint8 and labels (n,) uint8. To tag: strings, and for each a string
         "word/TAG word/TAG ...". To judge: strings and labels (n,) uint8. To answer:
         questions and answers, strings, "" if there is none. To continue:
-        characters (n,) of "<U1" and the one that follows each. To hear: waves (n,
-        longest) int16 at 8 kHz, zeros behind each, and labels (n, 5) int32: digit,
-        voice, language (0 English, 1 Mandarin, 2 Cantonese), take, samples. To
-        recommend: pairs (n, 2) int32 of a user and a film, and ratings or labels (n,)
-        uint8. The arrays are the caller's own.
+        characters (n,) of "<U1" and the one that follows each. To translate: strings
+        and strings. To hear: waves (n, longest) int16 at 8 kHz, zeros behind each, and
+        labels (n, 5) int32: digit, voice, language (0 English, 1 Mandarin, 2
+        Cantonese), take, samples. To recommend: pairs (n, 2) int32 of a user and a
+        film, and ratings or labels (n,) uint8. The arrays are the caller's own.
 
     Raises:
         ValueError: if there is no such data set; the message lists those that exist.

@@ -301,6 +301,21 @@ def test_reviews_and_questions_are_converted(tmp_path):
     assert corpora.read_trec(tmp_path)["texts"].tolist() == ["Where ?", "Who ?"]
 
 
+def test_captions_are_converted_pair_by_pair(tmp_path):
+    files = {
+        f"data/task1/raw/{name.rpartition('/')[2]}": gzip.compress(
+            f"{name[9:]} 1 \n\u2028{name[-5:-3]} 2\n".encode()
+        )
+        for name in corpora.MULTI30K_FILES
+    }
+    corpora.convert_multi30k(zip_files(tmp_path, files), tmp_path)
+    arrays = corpora.read_multi30k(tmp_path)
+    assert arrays["sources"].tolist()[::2] == [
+        f"{part}.en.gz 1" for part in ("train", "val", "test_2016_flickr")
+    ]
+    assert arrays["targets"].tolist()[1::2] == ["de 2"] * 3
+
+
 def test_one_of_several_files_of_a_name_is_found_by_its_folder(tmp_path):
     names = ("data/tinyshakespeare/input.txt", "data/other/input.txt")
     archive = zip_files(tmp_path, {name: name[5:9] for name in names})
@@ -313,6 +328,7 @@ def test_an_archive_that_lacks_a_file_is_refused():
     with tempfile.TemporaryDirectory() as folder:
         archive = zip_files(Path(folder), {"README": "nothing"})
         names = "mr trec tinyshakespeare ud_zh_gsd ud_en_ewt chatterbot_corpus"
+        names += " multi30k"
         for name in names.split():
             with pytest.raises(converters.DAMAGE, match="unpack"):
                 catalog.DATASETS[name].convert(archive, Path(folder) / name)
