@@ -6,6 +6,7 @@ else
 BIN := .venv/bin
 endif
 ONLY ?= chapters
+JOBS ?= 2# chapters at a time, each on one thread: small steps gain nothing from a second
 NBVAL := $(if $(LAX),--nbval-lax,--nbval)
 BUILD := $(BIN)/jupyter-book build . -W -n --keep-going
 PAGES := _build/html
@@ -43,8 +44,14 @@ unit: .venv/all-installed
 structure: .venv/all-installed
 	$(call step,notebook structure,$(BIN)/python tools/notebooks.py check $(filter-out chapters,$(ONLY)),each line above names the cell and the remedy)
 
+ifeq ($(ONLY),chapters)
+SIDE_BY_SIDE = -n $(JOBS) --dist loadfile
+chapters: export TF_NUM_INTRAOP_THREADS := 1
+chapters: export OMP_NUM_THREADS := 1
+chapters: export OPENBLAS_NUM_THREADS := 1
+endif
 chapters: .venv/all-installed
-	$(call step,chapters run and reproduce their outputs,$(BIN)/python -m pytest -q $(NBVAL) --nbval-current-env --nbval-cell-timeout 300 -p no:cacheprovider $(ONLY),open the chapter named above; if the change is meant: $(BIN)/python tools/notebooks.py run FILE)
+	$(call step,chapters run and reproduce their outputs,$(BIN)/python -m pytest -q $(NBVAL) --nbval-current-env --nbval-cell-timeout 300 -p no:cacheprovider $(SIDE_BY_SIDE) $(ONLY),open the chapter named above; if the change is meant: $(BIN)/python tools/notebooks.py run FILE)
 
 render: .venv/all-installed
 	$(call step,build,$(BUILD),read the WARNING lines above: each names a file and a line)
