@@ -1,6 +1,8 @@
 """Tokens by their properties and against jieba; corpora read and fetched."""
 
+import csv
 import gzip
+import re
 import tempfile
 import zipfile
 from collections import Counter
@@ -221,6 +223,28 @@ def test_the_questions_have_answers_and_never_repeat():
     assert arrays["questions"].tolist() == ["ok?", "who", "far"]
     assert arrays["answers"].tolist() == ["yes", "", "yes"]
     assert arrays["test"].tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "fields"),
+    [
+        ("customers", ("act", "part"), {"order", "product"}),
+        ("replies", ("kind", "use"), {"number", "product", "price"}),
+    ],
+)
+def test_what_is_said_is_there_in_both_languages(name, key, fields):
+    lines = datasets.embedded_file(f"text/{name}.tsv").read_text("utf8").splitlines()
+    rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    count = {
+        language: Counter(
+            tuple(row[k] for k in key) for row in rows if row["language"] == language
+        )
+        for language in ("en", "zh")
+    }
+    assert count["en"] == count["zh"] and count["en"].total() * 2 == len(rows)
+    found = {field for row in rows for field in re.findall(r"{(\w+)}", row["text"])}
+    assert found >= fields and all(row["text"] == row["text"].strip() for row in rows)
+    assert found <= fields | {"ordered", "delivered"}
 
 
 SMALL_TALK = """\
