@@ -99,18 +99,25 @@ def read_wave(source):
     return check_wave(samples.reshape(-1, channels) if channels > 1 else samples, rate)
 
 
-def write_wave(wave, rate=SAMPLING_RATE):
-    """Turn a wave in [-1, 1] into the bytes of a WAV file with 16 bits a sample.
+def write_wave(wave, rate=SAMPLING_RATE, bits=16):
+    """Turn a wave in [-1, 1] into the bytes of a WAV file.
 
     Args:
         wave: (samples,) floats; what is beyond -1 and 1 is clipped.
         rate: int, samples per second.
+        bits: 8 or 16, per sample.
+
+    Raises:
+        ValueError: if bits is another number.
     """
-    samples = np.rint(np.clip(wave, -1, 1) * (FULL - 1)).astype("<i2")
+    if bits not in (8, 16):
+        raise ValueError(f"bits must be 8 or 16, got {bits}")
+    steps = np.rint(np.clip(wave, -1, 1) * (2 ** (bits - 1) - 1))
+    samples = steps.astype("<i2") if bits == 16 else (steps + 128).astype(np.uint8)
     buffer = io.BytesIO()
     with wave_files.open(buffer, "wb") as file:
         file.setnchannels(1)
-        file.setsampwidth(2)
+        file.setsampwidth(bits // 8)
         file.setframerate(rate)
         file.writeframes(samples.tobytes())
     return buffer.getvalue()
@@ -125,7 +132,7 @@ def compress(wave):
     Returns:
         uint8 array of the same shape; `expand` inverts it up to rounding.
 
-    Source: itu1988, its formula in place of its table.
+    Source: smith1957; G.711 of the ITU rounds the same curve to a table.
     """
     wave = np.clip(wave, -1, 1)
     steps = np.rint(127 * np.log1p(MU * np.abs(wave)) / np.log1p(MU))
@@ -157,7 +164,7 @@ def mel_filters(num_bands=NUM_BANDS, lowest=LOWEST, highest=HIGHEST):
     Raises:
         ValueError: if an argument is out of its range, or a band holds no frequency.
 
-    Source: davis1980 for the triangles, oshaughnessy1987 for the scale.
+    Source: davis1980 for the triangles; a curve fitted to the scale of stevens1937.
     """
     if not 0 <= lowest < highest <= SAMPLING_RATE / 2:
         raise ValueError(

@@ -86,7 +86,10 @@ def test_files_come_back(tmp_path):
     path.write_bytes(speech.write_wave(TONE))
     assert np.abs(speech.read_wave(path) - TONE).max() < 1e-4
     coarse = make_file(np.uint8(128 + 127 * TONE), width=1)
-    assert np.abs(speech.read_wave(coarse) - TONE).max() < 0.02
+    for data in (coarse, speech.write_wave(TONE, bits=8)):
+        assert np.abs(speech.read_wave(data) - TONE).max() < 0.02
+    with pytest.raises(ValueError, match="8 or 16, got 24"):
+        speech.write_wave(TONE, bits=24)
 
 
 def test_every_byte_of_the_mu_law_comes_back():
