@@ -82,7 +82,7 @@ def run_notebook(source, parameters, environment):
     if parameters:
         nb = parameterize_notebook(nb, parameters)
     try:
-        execute(nb, source.parent, environment)
+        execute(nb, source.parent, environment, timeout=LIMIT)
     except Exception as error:
         raise RuntimeError(str(error)) from error
 

@@ -49,7 +49,7 @@ def kernel_environment(**extra):
     return kept | {"PYTHONHASHSEED": "0"} | extra
 
 
-def execute(nb, folder, environment=None, allow_errors=False):
+def execute(nb, folder, environment=None, allow_errors=False, timeout=CELL_TIMEOUT):
     """Execute a notebook in a fresh kernel, in place.
 
     Args:
@@ -57,13 +57,14 @@ def execute(nb, folder, environment=None, allow_errors=False):
         folder: Path, the working directory of the kernel.
         environment: dict of str, the environment of the kernel.
         allow_errors: bool, whether to go on after a cell that fails.
+        timeout: int, seconds that a cell may take.
 
     Raises:
         nbclient.exceptions.CellExecutionError: if a cell fails, unless that is allowed.
     """
     client = NotebookClient(
         nb,
-        timeout=CELL_TIMEOUT,
+        timeout=timeout,
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
