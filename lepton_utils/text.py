@@ -38,6 +38,11 @@ def load_dictionary():
     return {word: int(count) for word, count, _ in map(str.split, lines)}
 
 
+@lru_cache(maxsize=1)
+def _total():
+    return sum(load_dictionary().values())
+
+
 def segment(text, counts=None, longest=16):
     """Find the most probable words of a Chinese text, drawn independently.
 
@@ -53,8 +58,8 @@ def segment(text, counts=None, longest=16):
     Raises:
         ValueError: if there are no counts.
     """
+    total = _total() if counts is None else sum(counts.values())
     counts = load_dictionary() if counts is None else counts
-    total = sum(counts.values())
     if total <= 0:
         raise ValueError(f"counts must hold at least one word, got {total} in all")
     best, origin = [0.0] + [-inf] * len(text), [0] * (len(text) + 1)
