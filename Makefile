@@ -51,7 +51,7 @@ chapters: export OMP_NUM_THREADS := 1
 chapters: export OPENBLAS_NUM_THREADS := 1
 endif
 chapters: .venv/all-installed
-	$(call step,chapters run and reproduce their outputs,$(BIN)/python -m pytest -q $(NBVAL) --nbval-current-env --nbval-cell-timeout 300 -p no:cacheprovider $(SIDE_BY_SIDE) $(ONLY),open the chapter named above; if the change is meant: $(BIN)/python tools/notebooks.py run FILE)
+	$(call step,chapters run and reproduce their outputs,$(BIN)/python -m pytest -q $(NBVAL) --nbval-current-env --nbval-cell-timeout 600 -p no:cacheprovider $(SIDE_BY_SIDE) $(ONLY),open the chapter named above; if the change is meant: $(BIN)/python tools/notebooks.py run FILE)
 
 render: .venv/all-installed
 	$(call step,build,$(BUILD),read the WARNING lines above: each names a file and a line)
