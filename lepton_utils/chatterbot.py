@@ -10,7 +10,7 @@ import zipfile
 
 import numpy as np
 
-from lepton_utils.converters import read_member
+from lepton_utils.corpora import find_member, store
 
 FOLDER = "chatterbot_corpus"
 
@@ -54,10 +54,8 @@ def convert_pairs(archive, folder):
     """Take the files of the two languages out of the archive, as they are."""
     with zipfile.ZipFile(archive) as file:
         for name in FILES:
-            (path,) = [p for p in file.namelist() if p.endswith(f"data/{name}.yml")]
-            target = folder / FOLDER / f"{name}.yml"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(read_member(file, path))
+            content = find_member(file, f"data/{name}.yml")
+            store(folder / FOLDER / f"{name}.yml", content)
 
 
 def _conversations(text, topic):

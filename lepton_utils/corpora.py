@@ -75,7 +75,7 @@ def convert_treebank(archive, folder, files, name):
     """
     with zipfile.ZipFile(archive) as file:
         for part, target in files.items():
-            text = _find(file, name.format(part=part))
+            text = find_member(file, name.format(part=part))
             (folder / target).parent.mkdir(parents=True, exist_ok=True)
             (folder / target).write_bytes(gzip.compress(text, mtime=0))
 
@@ -94,8 +94,8 @@ def read_shakespeare(folder):
 def convert_shakespeare(archive, folder):
     """Take data/tinyshakespeare/input.txt out of the archive, as it is."""
     with zipfile.ZipFile(archive) as file:
-        text = _find(file, "tinyshakespeare/input.txt")
-    _store(folder / SHAKESPEARE_FILE, text)
+        text = find_member(file, "tinyshakespeare/input.txt")
+    store(folder / SHAKESPEARE_FILE, text)
 
 
 def read_intents(lines):
@@ -143,7 +143,7 @@ def read_mr(folder):
 def convert_mr(archive, folder):
     """Take data/rt-polarity.all out of the archive, as it is."""
     with zipfile.ZipFile(archive) as file:
-        _store(folder / MR_FILE, _find(file, "rt-polarity.all"))
+        store(folder / MR_FILE, find_member(file, "rt-polarity.all"))
 
 
 def read_trec(folder):
@@ -155,7 +155,7 @@ def convert_trec(archive, folder):
     """Take data/TREC.train.all and data/TREC.test.all out of the archive."""
     with zipfile.ZipFile(archive) as file:
         for name in TREC_FILES.values():
-            _store(folder / name, _find(file, name.rpartition("/")[2]))
+            store(folder / name, find_member(file, name.rpartition("/")[2]))
 
 
 def read_multi30k(folder):
@@ -172,7 +172,7 @@ def convert_multi30k(archive, folder):
     with zipfile.ZipFile(archive) as file:
         for name in MULTI30K_FILES:
             path = f"task1/raw/{name.rpartition('/')[2]}"
-            _store(folder / name, _find(file, path))
+            store(folder / name, find_member(file, path))
 
 
 def read_labeled(paths):
@@ -185,12 +185,13 @@ def read_labeled(paths):
     }
 
 
-def _store(path, content):
+def store(path, content):
+    """Write bytes to a path, and make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
 
-def _find(file, name):
+def find_member(file, name):
     """Read the one file whose path ends so, in whichever folder it lies."""
     (path,) = [path for path in file.namelist() if f"/{path}".endswith(f"/{name}")]
     return read_member(file, path)
