@@ -4,7 +4,7 @@ The chapters write ``import lepton_utils as lu`` and use the names in ``__all__`
 Importing the package loads neither Keras nor TensorFlow; `setup` does, quietly.
 """
 
-from lepton_utils.checks import check, gradient_check
+from lepton_utils.checks import check, compare, gradient_check
 from lepton_utils.datasets import load
 from lepton_utils.plots import (
     FIGURE,
@@ -21,6 +21,7 @@ __all__ = [
     "WIDE",
     "Progress",
     "check",
+    "compare",
     "gradient_check",
     "load",
     "plot_confusion",

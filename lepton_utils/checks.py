@@ -88,6 +88,28 @@ def same(result, expected, tolerance=1e-9):
         return False
 
 
+def compare(what, ours, truth, tolerance=1e-10):
+    """Print that a result equals what a library gives; stop if it does not.
+
+    Args:
+        what: str, what is compared.
+        ours: number or array.
+        truth: the same shape.
+        tolerance: float, absolute or relative, whichever is more lenient.
+
+    Raises:
+        AssertionError: if shapes differ, or a value differs by more; it says by how
+            much.
+    """
+    ours, truth = np.asarray(ours), np.asarray(truth)
+    if ours.shape != truth.shape:
+        raise AssertionError(f"{what}: shape {ours.shape}, expected {truth.shape}")
+    if not same(ours, truth, tolerance):
+        gap = np.abs(ours - truth).max()
+        raise AssertionError(f"{what}: off by up to {gap:.4g}, more than {tolerance:g}")
+    print(f"{what}: equal to {tolerance:g}")
+
+
 def gradient_check(function, point, gradient, epsilon=1e-5):
     r"""Compare a gradient with central differences.
 

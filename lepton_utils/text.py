@@ -174,6 +174,108 @@ def decode(symbols, table):
     return b"".join(table[symbol] for symbol in symbols).decode(errors="replace")
 
 
+def find_copied(text, source, length):
+    """Mark what lies in a run of so many symbols that the source has too.
+
+    Args:
+        text: str, or sequence of hashable symbols.
+        source: the same kind.
+        length: int >= 1, symbols in a run.
+
+    Returns:
+        bool array (len(text),).
+
+    Raises:
+        ValueError: if length is below 1.
+    """
+    if length < 1:
+        raise ValueError(f"length must be at least 1, got {length}")
+    if not isinstance(text, str):
+        text, source = (
+            tuple(np.asarray(text).tolist()),
+            tuple(np.asarray(source).tolist()),
+        )
+    seen = {source[i : i + length] for i in range(len(source) - length + 1)}
+    copied = np.zeros(len(text), bool)
+    for i in range(len(text) - length + 1):
+        if text[i : i + length] in seen:
+            copied[i : i + length] = True
+    return copied
+
+
+def lanes(numbers, num_lanes, length):
+    """Cut a text so that row j of a batch goes on, in the next one, where it ended.
+
+    Args:
+        numbers: int array (symbols,).
+        num_lanes: int, rows of a batch: places in which the text is read at once.
+        length: int, symbols in a window.
+
+    Returns:
+        Two int arrays (windows, length), inputs and the symbols that follow; windows
+        is a multiple of num_lanes, and what does not fill a round is left out.
+
+    Raises:
+        ValueError: if the text is shorter than one round and a symbol.
+
+    Used in chapters/language/04_rnn and 06_attention.
+    """
+    rounds = (len(numbers) - 1) // (num_lanes * length)
+    if not rounds:
+        needed = num_lanes * length + 1
+        raise ValueError(
+            f"{num_lanes} lanes of {length} need {needed} symbols, got {len(numbers)}"
+        )
+    end = num_lanes * rounds * length
+    shaped = [numbers[i : i + end].reshape(num_lanes, rounds, length) for i in (0, 1)]
+    return [part.swapaxes(0, 1).reshape(-1, length) for part in shaped]
+
+
+def witten_bell(known, asked, order, num_symbols):
+    """Probability of each symbol of a text by counts of the symbols before it.
+
+    Args:
+        known: int array, the text that is counted, more than order symbols.
+        asked: int array, the text that follows it.
+        order: int >= 0, symbols of history.
+        num_symbols: int, numbers of both texts are below it.
+
+    Returns:
+        float array and int array (len(asked),): the probability of each symbol, and
+        how often its history of ``order`` symbols was followed by one in ``known``.
+
+    Raises:
+        ValueError: if ``known`` is too short, or a piece of order + 1 symbols has no
+            number below 2^63.
+
+    Source: witten1991. Taught in chapters/language/04_rnn.
+    """
+    if len(known) <= order:
+        raise ValueError(f"known must have over {order} symbols, got {len(known)}")
+    if int(num_symbols) ** (order + 1) >= 2**63:
+        raise ValueError(f"order {order} is too long for {num_symbols} symbols")
+    p = np.full(len(asked), 1 / num_symbols)
+    for k in range(order + 1):
+        seen = _pieces(known, k + 1, num_symbols)
+        now = _pieces(np.append(known[len(known) - k :], asked), k + 1, num_symbols)
+        n, history = _count_in(seen, now), now // num_symbols
+        n_history = _count_in(seen // num_symbols, history)
+        kinds = _count_in(np.unique(seen) // num_symbols, history)
+        p = np.where(n_history, (n + kinds * p) / np.maximum(n_history + kinds, 1), p)
+    return p, n_history
+
+
+def _pieces(numbers, length, num_symbols):
+    powers = num_symbols ** np.arange(length)[::-1]
+    return np.lib.stride_tricks.sliding_window_view(numbers, length) @ powers
+
+
+def _count_in(known, asked):
+    values, counts = np.unique(known, return_counts=True)
+    place = np.minimum(np.searchsorted(values, asked), len(values) - 1)
+    return np.where(values[place] == asked, counts[place], 0)
+
+
 def sampling_probabilities(logits, temperature=1.0, top_k=None, top_p=None):
     """Turn logits into the probabilities that the next symbol is drawn with.
 

@@ -289,6 +289,138 @@ def foreground_iou(predicted, truth):
     return np.count_nonzero(predicted & truth) / union if union else 1.0
 
 
+def otsu_mask(image):
+    """Take the smaller of the two parts that Otsu's gray level makes of an image.
+
+    Args:
+        image: array (height, width, channels) of numbers; the mean of the channels
+            is its gray level.
+
+    Returns:
+        bool array (height, width).
+
+    Raises:
+        ValueError: if the image has not three axes.
+
+    Source: otsu1979threshold. Used in chapters/vision/03 to 05.
+    """
+    from skimage.filters import threshold_otsu
+
+    image = np.asarray(image)
+    if image.ndim != 3:
+        raise ValueError(f"image must be (height, width, channels), got {image.shape}")
+    gray = image.mean(axis=-1)
+    bright = gray > threshold_otsu(gray)
+    return bright if bright.mean() < 0.5 else ~bright
+
+
+def boundary_distance(masks):
+    """Distance of each pixel to the nearest pixel of the other class.
+
+    Args:
+        masks: bool array (n, height, width).
+
+    Returns:
+        float64 array of the same shape, px, 1 on both sides of an outline; in a mask
+        without an outline infinite.
+
+    Raises:
+        ValueError: if the masks are not bool with three axes.
+
+    Used in chapters/vision/03 to 05.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    masks = _check_masks(masks)
+    distance = np.full(masks.shape, np.inf)
+    for out, mask in zip(distance, masks, strict=True):
+        if mask.any() and not mask.all():
+            out[:] = distance_transform_edt(mask) + distance_transform_edt(~mask)
+    return distance
+
+
+def bilinear_matrix(count, stride):
+    """Weights with which a row of numbers is enlarged, the edge repeated.
+
+    Args:
+        count: int, numbers in the row.
+        stride: int, by how much it becomes longer.
+
+    Returns:
+        float32 array (count * stride, count).
+
+    Taught in chapters/vision/04_fully_convolutional.
+    """
+    place = np.clip((np.arange(count * stride) + 0.5) / stride - 0.5, 0, count - 1)
+    return np.maximum(0, 1 - abs(place[:, None] - np.arange(count))).astype("float32")
+
+
+def average_blocks(masks, stride):
+    """Average masks over blocks, enlarge the averages bilinearly, cut at one half.
+
+    Args:
+        masks: bool array (n, side, side).
+        stride: int, side of a block in px; divides the side of the mask.
+
+    Returns:
+        bool array of the same shape.
+
+    Raises:
+        ValueError: if the masks are not square, or the stride does not divide them.
+
+    Taught in chapters/vision/03_article_cnn.
+    """
+    masks = _check_masks(masks, stride)
+    n, count = len(masks), masks.shape[1] // stride
+    means = masks.reshape(n, count, stride, count, stride).mean(axis=(2, 4))
+    up = bilinear_matrix(count, stride)
+    return up @ means @ up.T > 0.5
+
+
+def fit_coarse_logits(masks, stride, steps=60):
+    """Masks from the coarse logits that have the least cross-entropy, enlarged.
+
+    Nesterov's gradient descent on a convex loss.
+
+    Args:
+        masks: bool array (n, side, side).
+        stride: int, px between two logits; divides the side of the mask.
+        steps: int, gradient steps.
+
+    Returns:
+        bool array of the same shape.
+
+    Raises:
+        ValueError: if the masks are not square, or the stride does not divide them.
+
+    Taught in chapters/vision/03_article_cnn.
+    """
+    masks = _check_masks(masks, stride)
+    up = bilinear_matrix(masks.shape[1] // stride, stride)
+    rate = 4 / np.linalg.norm(up, 2) ** 4  # 1 / largest curvature
+    z = speed = np.zeros((len(masks), up.shape[1], up.shape[1]), "float32")
+    for _ in range(steps):
+        ahead = z + 0.9 * speed
+        p = 1 / (1 + np.exp(-(up @ ahead @ up.T)))
+        speed = 0.9 * speed - rate * (up.T @ (p - masks) @ up)
+        z = z + speed
+    return up @ z @ up.T > 0
+
+
+def _check_masks(masks, stride=None):
+    masks = np.asarray(masks)
+    if masks.ndim != 3 or masks.dtype != bool:
+        raise ValueError(
+            f"masks must be bool (n, height, width), got {masks.dtype} {masks.shape}"
+        )
+    height, width = masks.shape[1:]
+    if stride is not None and (height != width or height % stride):
+        raise ValueError(
+            f"masks must be square and divisible by {stride}, got {height} x {width}"
+        )
+    return masks
+
+
 def build_unet(shape, width=8, depth=3, num_outputs=1):
     """Build a U-Net: two normalized convolutions on each level, skips between sides.
 

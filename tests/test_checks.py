@@ -153,3 +153,14 @@ def test_two_large_arrays_are_told_apart(capsys):
 
     lu.check(nearly, [((right,), right)])
     assert "gave array of shape (4, 10), off by up to 0.25" in capsys.readouterr().out
+
+
+def test_comparison_prints_or_says_by_how_much(capsys):
+    lu.compare("sums", [1.0, 2.0], np.array([1.0, 2.0 + 1e-12]))
+    assert capsys.readouterr().out == "sums: equal to 1e-10\n"
+    with pytest.raises(AssertionError, match=r"sums: off by up to 0.5, more than 0.1"):
+        lu.compare("sums", [1.0], [1.5], tolerance=0.1)
+    with pytest.raises(AssertionError, match=r"sums: shape \(2,\), expected \(\)"):
+        lu.compare("sums", [1.0, 1.0], 1.0)
+    with pytest.raises(AssertionError, match="sums: off by up to nan"):
+        lu.compare("sums", [np.nan], [1.0])

@@ -174,6 +174,66 @@ def test_bad_sampling_is_named(arguments, message):
         text.sampling_probabilities(*arguments)
 
 
+# Text in pieces
+
+
+def test_copied_runs_are_marked():
+    marks = [False, True, True, True, False]
+    assert text.find_copied("xabcy", "zabc", 3).tolist() == marks
+    assert text.find_copied(np.array([9, 1, 2, 3, 9]), [1, 2, 3], 3).tolist() == marks
+    assert not text.find_copied("ab", "ab", 3).any()
+    with pytest.raises(ValueError, match="length must be at least 1, got 0"):
+        text.find_copied("a", "a", 0)
+
+
+def test_lanes_go_on_where_they_ended():
+    x, y = text.lanes(np.arange(26), num_lanes=2, length=4)
+    assert x.tolist() == [
+        [0, 1, 2, 3],
+        [12, 13, 14, 15],
+        [4, 5, 6, 7],
+        [16, 17, 18, 19],
+        [8, 9, 10, 11],
+        [20, 21, 22, 23],
+    ]
+    assert (y == x + 1).all()
+    with pytest.raises(ValueError, match="2 lanes of 4 need 9 symbols, got 8"):
+        text.lanes(np.arange(8), 2, 4)
+
+
+@given(st.lists(st.integers(0, 2), min_size=4, max_size=30), st.integers(0, 3))
+def test_witten_bell_is_the_recursion(numbers, order):
+    def probability(history, symbol):
+        places = [i for i in range(len(numbers) - len(history)) if fits(history, i)]
+        followers = Counter(numbers[i + len(history)] for i in places)
+        shorter = probability(history[1:], symbol) if history else 1 / 3
+        if not followers:
+            return shorter
+        kinds = len(followers)
+        return (followers[symbol] + kinds * shorter) / (followers.total() + kinds)
+
+    def fits(history, i):
+        return numbers[i : i + len(history)] == history
+
+    history = numbers[len(numbers) - order :]
+    expected = [probability(history, symbol) for symbol in range(3)]
+    got = [
+        text.witten_bell(np.array(numbers), np.array([symbol]), order, 3)
+        for symbol in range(3)
+    ]
+    assert np.allclose([p[0] for p, _ in got], expected)
+    assert np.isclose(sum(expected), 1)
+    seen = sum(fits(history, i) for i in range(len(numbers) - order))
+    assert [n[0] for _, n in got] == [seen] * 3
+
+
+def test_bad_counts_are_named():
+    with pytest.raises(ValueError, match="known must have over 3 symbols, got 3"):
+        text.witten_bell(np.zeros(3, int), np.zeros(1, int), 3, 2)
+    with pytest.raises(ValueError, match="order 9 is too long for 100 symbols"):
+        text.witten_bell(np.zeros(20, int), np.zeros(1, int), 9, 100)
+
+
 # Corpora
 
 

@@ -338,6 +338,45 @@ def test_foreground_iou():
         vision.foreground_iou(one, two.astype("uint8"))
 
 
+def test_otsu_marks_the_smaller_part():
+    image = np.full((8, 8, 3), 0.2)
+    image[2:4, 2:5] = 0.9
+    expected = np.zeros((8, 8), bool)
+    expected[2:4, 2:5] = True
+    assert np.array_equal(vision.otsu_mask(image), expected)
+    assert np.array_equal(vision.otsu_mask(1 - image), expected)
+    with pytest.raises(ValueError, match=r"\(height, width, channels\), got \(8, 8\)"):
+        vision.otsu_mask(image[..., 0])
+
+
+def test_distance_to_the_other_class():
+    masks = np.zeros((3, 3, 5), bool)
+    masks[0, :, :2] = True
+    masks[1] = True
+    distance = vision.boundary_distance(masks)
+    assert distance[0].tolist() == [[2, 1, 1, 2, 3]] * 3
+    assert np.isinf(distance[1:]).all()
+    with pytest.raises(ValueError, match=r"must be bool .*got float64"):
+        vision.boundary_distance(masks * 1.0)
+
+
+def test_coarse_masks_of_a_rectangle():
+    masks = np.zeros((1, 32, 32), bool)
+    masks[:, 8:24, :16] = True
+    averaged = vision.foreground_iou(vision.average_blocks(masks, 8), masks)
+    fitted = vision.foreground_iou(vision.fit_coarse_logits(masks, 8), masks)
+    assert 0.9 < averaged < fitted <= 1
+    assert np.array_equal(vision.average_blocks(masks, 1), masks)
+    rows = vision.bilinear_matrix(2, 4)
+    assert rows[:, 1].tolist() == [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1]
+    assert np.allclose(rows.sum(axis=1), 1)
+    for function in (vision.average_blocks, vision.fit_coarse_logits):
+        with pytest.raises(ValueError, match="divisible by 5, got 32 x 32"):
+            function(masks, 5)
+        with pytest.raises(ValueError, match=r"square .*got 16 x 32"):
+            function(masks[:, :16], 8)
+
+
 @settings(max_examples=5, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2))
 def test_a_unet_returns_a_value_for_each_pixel(depth, outputs, channels):
