@@ -191,10 +191,7 @@ def find_copied(text, source, length):
     if length < 1:
         raise ValueError(f"length must be at least 1, got {length}")
     if not isinstance(text, str):
-        text, source = (
-            tuple(np.asarray(text).tolist()),
-            tuple(np.asarray(source).tolist()),
-        )
+        text, source = (tuple(np.asarray(part).tolist()) for part in (text, source))
     seen = {source[i : i + length] for i in range(len(source) - length + 1)}
     copied = np.zeros(len(text), bool)
     for i in range(len(text) - length + 1):
@@ -245,8 +242,8 @@ def witten_bell(known, asked, order, num_symbols):
         how often its history of ``order`` symbols was followed by one in ``known``.
 
     Raises:
-        ValueError: if ``known`` is too short, or a piece of order + 1 symbols has no
-            number below 2^63.
+        ValueError: if ``known`` is too short, a number is out of range, or a piece of
+            order + 1 symbols has no number below 2^63.
 
     Source: witten1991. Taught in chapters/language/04_rnn.
     """
@@ -254,6 +251,10 @@ def witten_bell(known, asked, order, num_symbols):
         raise ValueError(f"known must have over {order} symbols, got {len(known)}")
     if int(num_symbols) ** (order + 1) >= 2**63:
         raise ValueError(f"order {order} is too long for {num_symbols} symbols")
+    for numbers in (known, asked):
+        if np.any(np.less(numbers, 0) | np.greater_equal(numbers, num_symbols)):
+            found = f"{np.min(numbers)} to {np.max(numbers)}"
+            raise ValueError(f"numbers must be 0 to {num_symbols - 1}, got {found}")
     p = np.full(len(asked), 1 / num_symbols)
     for k in range(order + 1):
         seen = _pieces(known, k + 1, num_symbols)

@@ -349,7 +349,7 @@ def bilinear_matrix(count, stride):
     Returns:
         float32 array (count * stride, count).
 
-    Taught in chapters/vision/04_fully_convolutional.
+    Derived in chapters/vision/04_fully_convolutional.
     """
     place = np.clip((np.arange(count * stride) + 0.5) / stride - 0.5, 0, count - 1)
     return np.maximum(0, 1 - abs(place[:, None] - np.arange(count))).astype("float32")

@@ -232,6 +232,8 @@ def test_bad_counts_are_named():
         text.witten_bell(np.zeros(3, int), np.zeros(1, int), 3, 2)
     with pytest.raises(ValueError, match="order 9 is too long for 100 symbols"):
         text.witten_bell(np.zeros(20, int), np.zeros(1, int), 9, 100)
+    with pytest.raises(ValueError, match="numbers must be 0 to 2, got 3 to 3"):
+        text.witten_bell(np.zeros(4, int), np.array([3]), 1, 3)
 
 
 # Corpora
