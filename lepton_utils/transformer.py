@@ -4,6 +4,8 @@ Symbols are int, 0 is padding. Taught in chapters/language/07_translation; atten
 and masks in chapters/language/06_attention.
 """
 
+from functools import lru_cache
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -252,6 +254,13 @@ def _largest(totals, rows, width):
     return [(rows[i // totals.shape[1]], int(i % totals.shape[1])) for i in chosen]
 
 
+@lru_cache(maxsize=2)  # kept, for its graph is made in the first call and then fast
+def _last_vectors(model):
+    """Decoder of a translator, without the logits."""
+    decoder = model.get_layer("decoder")
+    return keras.Model(decoder.inputs, decoder.get_layer("last").output)
+
+
 def translate(
     model,
     sources,
@@ -288,8 +297,8 @@ def translate(
             f"sources must not be empty, got number {empty[0]} of length 0"
         )
     encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
-    vectors = keras.Model(decoder.inputs, decoder.get_layer("last").output)
-    table, found = decoder.get_layer("table"), [None] * len(sources)
+    table, vectors = decoder.get_layer("table"), _last_vectors(model)
+    found = [None] * len(sources)
     order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
@@ -297,7 +306,8 @@ def translate(
         memory = ops.convert_to_numpy(encoder(batch))
 
         def next_log_probabilities(prefixes, texts, batch=batch, memory=memory):
-            x = vectors([memory[texts], batch[texts], prefixes])[:, -1]
+            inputs = [memory[texts], batch[texts], prefixes]
+            x = vectors.predict_on_batch(inputs)[:, -1]
             logits = ops.log_softmax(table(x, reverse=True))
             return ops.convert_to_numpy(logits).astype(float)
 
