@@ -378,7 +378,7 @@ def average_blocks(masks, stride):
 
 
 def fit_coarse_logits(masks, stride, steps=60):
-    """Masks from the coarse logits that have the least cross-entropy, enlarged.
+    """Enlarge the coarse logits that fit masks with the least cross-entropy.
 
     Nesterov's gradient descent on a convex loss.
 
@@ -388,7 +388,7 @@ def fit_coarse_logits(masks, stride, steps=60):
         steps: int, gradient steps.
 
     Returns:
-        bool array of the same shape.
+        float32 array of the same shape, logits; above 0 is foreground.
 
     Raises:
         ValueError: if the masks are not square, or the stride does not divide them.
@@ -404,7 +404,7 @@ def fit_coarse_logits(masks, stride, steps=60):
         p = 1 / (1 + np.exp(-(up @ ahead @ up.T)))
         speed = 0.9 * speed - rate * (up.T @ (p - masks) @ up)
         z = z + speed
-    return up @ z @ up.T > 0
+    return up @ z @ up.T
 
 
 def _check_masks(masks, stride=None):

@@ -166,6 +166,17 @@ def test_bad_sizes_are_named(arguments, message):
         transformer.build_translator(**sizes)
 
 
+def test_a_translation_follows_the_weights():
+    model = transformer.build_translator(7, 9, width=16, num_heads=2, num_layers=1)
+    bias = model.get_layer("decoder").get_layer("last").beta
+    table = model.get_layer("decoder").get_layer("table").table
+    for symbol in (3, 5):  # the decoder's graph is kept between the two
+        bias.assign(100 * table[symbol])
+        best = int(ops.argmax(ops.matmul(table, table[symbol])))
+        found = transformer.translate(model, [[1, 2]], 1, 2, max_length=3)
+        assert found == [[best] * 3]
+
+
 def test_bad_searches_are_named(model):
     with pytest.raises(ValueError, match="width is 0; expected an integer >= 1"):
         transformer.beam_search(random_table(0), 0, END, width=0)

@@ -364,7 +364,7 @@ def test_coarse_masks_of_a_rectangle():
     masks = np.zeros((1, 32, 32), bool)
     masks[:, 8:24, :16] = True
     averaged = vision.foreground_iou(vision.average_blocks(masks, 8), masks)
-    fitted = vision.foreground_iou(vision.fit_coarse_logits(masks, 8), masks)
+    fitted = vision.foreground_iou(vision.fit_coarse_logits(masks, 8) > 0, masks)
     assert 0.9 < averaged < fitted <= 1
     assert np.array_equal(vision.average_blocks(masks, 1), masks)
     rows = vision.bilinear_matrix(2, 4)
